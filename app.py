@@ -1,0 +1,136 @@
+"""The composition root: what talks to what is decided here and nowhere else.
+
+``create_app()`` is what a WSGI server loads.  ``python app.py`` runs everything: with no Redis configured it
+starts a store and a ledger of its own, makes a master key on the first start, and serves.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from secretsvc import atrest, embedded, settings
+from secretsvc.errors import LedgerUnavailable, Misconfigured, StoreUnavailable, Unavailable
+from secretsvc.ledger import RedisLedger
+from secretsvc.node import Node
+from secretsvc.processes import Command
+from secretsvc.settings import Settings, variable
+from secretsvc.store import RedisStore
+from secretsvc.tokens import Tokens
+from secretsvc.vault import Rules, Vault
+from secretsvc.web import headers, logs, openapi, problems
+from secretsvc.web.api import api
+from secretsvc.web.limits import Limits
+from secretsvc.web.pages import pages
+from secretsvc.web.service import Service
+
+ROOT = Path(__file__).resolve().parent
+WEB = (sys.executable, "-m", "gunicorn", "-c", "python:secretsvc.web.gunicorn_conf", "app:create_app()")
+log = logging.getLogger("secretsvc")
+
+
+def connect(conf: Settings) -> tuple[RedisStore, RedisLedger]:
+    """Store and ledger, checked: a server that could forget or revive secrets is refused.
+
+    Raises:
+        Misconfigured: naming the setting.
+        Unavailable: one of them does not answer.
+    """
+    sockets = embedded.urls(Path(conf.data_dir))
+    connections = conf.threads + 2
+    store_url, ledger_url = conf.redis_url or sockets.store, conf.ledger_urls or sockets.ledger
+    store = RedisStore(
+        Node(store_url, connections=connections, unavailable=StoreUnavailable),
+        retention=conf.receipt_retention,
+    )
+    ledger = RedisLedger(Node(ledger_url, connections=connections, unavailable=LedgerUnavailable))
+    store.node.check_settings("store", variable("redis_url"), appendfsync=("always", "everysec"))
+    ledger.node.check_settings("ledger", variable("ledger_urls"), appendfsync=("always",))
+    if store.node.info("server")["run_id"] == ledger.node.info("server")["run_id"]:
+        raise Misconfigured(
+            f"{variable('ledger_urls')}: the ledger must not be the same server as the store."
+        )
+    ledger.start(store.high_water())
+    store.raise_high_water(*ledger.seen)
+    return store, ledger
+
+
+def create_app(conf: Settings | None = None, *, service: Service | None = None) -> Flask:
+    """The WSGI application.
+
+    Args:
+        conf: settings; by default those of the environment.
+        service: what the views work with; by default made from the settings.
+
+    Raises:
+        Misconfigured: naming what this service refuses to start with.
+    """
+    conf = conf or settings.load()
+    logs.configure(conf.log_level)
+    app = Flask(__name__, root_path=str(ROOT))
+    # The JSON escape \u0000 makes six bytes of one: a body may be that much larger than its secret.
+    app.config["MAX_CONTENT_LENGTH"] = 6 * conf.max_secret_bytes + 65_536
+    app.config["MAX_FORM_MEMORY_SIZE"] = app.config["MAX_CONTENT_LENGTH"]
+    app.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    app.jinja_env.globals["operator"] = conf.operator
+    app.extensions["secretsvc"] = service or make_service(conf)
+    app.register_blueprint(api)
+    app.register_blueprint(pages)
+    openapi.install(app, conf)
+    problems.install(app)
+    headers.install(app, https=conf.https)
+    logs.log_requests(app)
+    if conf.trusted_proxies:
+        hops = conf.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=0, x_host=0)  # type: ignore[method-assign]
+    return app
+
+
+def make_service(conf: Settings) -> Service:
+    """Everything the views need, made from the settings.
+
+    Raises:
+        Misconfigured: naming what this service refuses to start with.
+    """
+    try:
+        keyring = atrest.load_keyring(conf.keyring_path)
+        store, ledger = connect(conf)
+    except Unavailable as error:
+        which = variable("ledger_urls" if isinstance(error, LedgerUnavailable) else "redis_url")
+        raise Misconfigured(f"{which}: the server does not answer.") from None
+    rules = Rules(
+        retry_window=conf.retry_window,
+        retention=conf.receipt_retention,
+        tries=conf.password_tries,
+        argon2=atrest.Argon2(conf.argon2_memory_kib, conf.argon2_passes, conf.argon2_lanes),
+    )
+    vault = Vault(store, ledger, keyring, atrest.Slots(conf.argon2_slots), rules)
+    limits = Limits(store.node, keyring, create=conf.create_limit, password=conf.password_limit)
+    return Service(conf, vault, store, ledger, Tokens(store.node), limits)
+
+
+def main() -> int:
+    """Run the service in the foreground; the exit code."""
+    os.chdir(ROOT)  # where the web server finds this module; a relative data folder counts from here
+    try:
+        conf = settings.load()
+        logs.configure(conf.log_level)
+        if not conf.embedded:
+            os.execv(WEB[0], WEB)  # noqa: S606 - our own interpreter, no shell
+        data_dir = Path(conf.data_dir)
+        atrest.first_key(conf.keyring_path, data_dir)
+        web = Command(WEB, settings.environment())
+        log.info("serving", extra={"fields": {"url": conf.base_url, "data": str(data_dir.resolve())}})
+        return embedded.supervise(data_dir, lambda _: web, maxmemory_bytes=conf.embedded_memory)
+    except Misconfigured as error:
+        print(f"secretsvc: {error.detail}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""One-time secrets whose links open exactly once.
+
+From the bottom up; each module uses only what stands above it:
+
+=================  =======================================================================================
+``errors``         everything that can go wrong, as one tree; knows nothing of HTTP
+``settings``       all settings; the only reader of the environment
+``payload``        what is inside an envelope: header, content, padding
+``envelope``       the client's half of the format: links, keys, sealing (docs/format.md)
+``atrest``         the server's half: keyring, Argon2 in slots, the record layer
+``model``          the words of the rules: receipt, look, verdict, view, and what store and ledger must do
+``ends``           what has become of a secret, and telling it; asks the ledger
+``tries``          reserving and settling tries at a password
+``vault``          the rules: create, state, claim, done, revoke, unlock, report, request, answer
+``serverside``     the server sealing and opening for those who cannot
+``node``           one Redis-compatible server as we use it
+``store``          records and receipts          ``lua/`` holds its rules,
+``ledger``         the set-once register of ends           and the ledger's
+``tokens``         API tokens
+``processes``      child processes, signals, locks
+``embedded``       the embedded default: store and ledger as child processes
+``web``            Flask: API, pages, errors, limits, logs
+``client``         the service's other end of the wire, for the command line
+``cli``            the command line
+=================  =======================================================================================
+
+``app.py`` beside this package decides what talks to what.
+"""

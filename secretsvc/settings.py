@@ -1,0 +1,150 @@
+"""Settings: the only reader of the process environment.
+
+Every setting is one environment variable with the prefix ``SECRETSVC_``.  All are checked here, at start,
+and a variable nobody knows is refused, so that a misspelt one cannot go unnoticed.  Durations are whole
+seconds, sizes bytes unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from .errors import Misconfigured
+
+PREFIX = "SECRETSVC_"
+MAX_EXPIRES_IN = 31 * 86400
+MIN_EXPIRES_IN = 60
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All settings, with their defaults; read-only."""
+
+    bind: str = "127.0.0.1:8000"
+    public_url: str = ""
+    workers: Annotated[int, Meta(ge=1, le=256)] = 2
+    threads: Annotated[int, Meta(ge=1, le=256)] = 8
+    data_dir: str = "instance"
+    redis_url: str = ""
+    ledger_urls: str = ""
+    embedded_memory: Annotated[int, Meta(ge=16 * 2**20)] = 512 * 2**20
+    keyring_file: str = ""
+    create: Literal["anyone", "staff", "nobody"] = "anyone"
+    open: Literal["anyone", "nobody"] = "anyone"
+    default_expires_in: Annotated[int, Meta(ge=MIN_EXPIRES_IN, le=MAX_EXPIRES_IN)] = 7 * 86400
+    receipt_retention: Annotated[int, Meta(ge=86400, le=366 * 86400)] = 30 * 86400
+    retry_window: Annotated[int, Meta(ge=1, le=600)] = 60
+    max_secret_bytes: Annotated[int, Meta(ge=1024, le=64 * 2**20)] = 2**20
+    password_tries: Annotated[int, Meta(ge=1, le=100)] = 5
+    argon2_memory_kib: Annotated[int, Meta(ge=7168, le=262_144)] = 19_456
+    argon2_passes: Annotated[int, Meta(ge=1, le=16)] = 2
+    argon2_lanes: Annotated[int, Meta(ge=1, le=8)] = 1
+    argon2_slots: Annotated[int, Meta(ge=1, le=64)] = 2
+    create_limit: Annotated[int, Meta(ge=0)] = 600
+    password_limit: Annotated[int, Meta(ge=0)] = 60
+    trusted_proxies: Annotated[int, Meta(ge=0, le=10)] = 0
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    operator: Annotated[str, Meta(max_length=80)] = ""
+    security_contact: str = ""
+    server: str = ""
+    api_key_file: str = ""
+
+    @property
+    def base_url(self) -> str:
+        """What links begin with: the public URL, or the bound address where none is set."""
+        return self.public_url or f"http://{self.bind}"
+
+    @property
+    def https(self) -> bool:
+        """Whether people reach the service over https."""
+        return self.base_url.startswith("https:")
+
+    @property
+    def embedded(self) -> bool:
+        """Whether store and ledger are our own child processes."""
+        return not self.redis_url
+
+    @property
+    def keyring_path(self) -> Path:
+        """The keyring file: its own setting, else ``keyring`` in the data folder."""
+        return Path(self.keyring_file) if self.keyring_file else Path(self.data_dir) / "keyring"
+
+
+def variable(field: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + field.upper()
+
+
+def load() -> Settings:
+    """Settings from this process's environment.
+
+    Raises:
+        Misconfigured: naming the variable.
+    """
+    return from_env(os.environ)
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, for a child process."""
+    return dict(os.environ)
+
+
+def from_env(environ: Mapping[str, str]) -> Settings:
+    """Read and check all settings; an empty variable counts as not set.
+
+    Raises:
+        Misconfigured: naming the variable; never its value, which may hold a password.
+    """
+    values = {k[len(PREFIX) :].lower(): v for k, v in environ.items() if k.startswith(PREFIX) and v}
+    for name in values:
+        if name not in Settings.__struct_fields__:
+            near = difflib.get_close_matches(name, Settings.__struct_fields__, 1)
+            hint = f" Did you mean {variable(near[0])}?" if near else ""
+            raise Misconfigured(f"{variable(name)} is not a setting of this service.{hint}")
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$.")
+        raise Misconfigured(f"{variable(where.rstrip('`'))}: {what}.") from None
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:/\s]+):\d{1,5}", settings.bind):
+        raise Misconfigured(f"{variable('bind')}: expected ADDRESS:PORT, as in 127.0.0.1:8000.")
+    for field in ("public_url", "server"):
+        if getattr(settings, field):
+            _check_origin(field, getattr(settings, field))
+    for field in ("redis_url", "ledger_urls"):
+        for url in filter(None, getattr(settings, field).split(",")):
+            if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
+                raise Misconfigured(f"{variable(field)}: expected redis://, rediss:// or unix://.")
+    if settings.redis_url and not settings.ledger_urls:
+        raise Misconfigured(
+            f"{variable('ledger_urls')} is missing: with {variable('redis_url')} set, the ledger needs a "
+            "server of its own, so that no restored or failed-over store can bring used secrets back."
+        )
+    if settings.ledger_urls and not settings.redis_url:
+        raise Misconfigured(f"{variable('redis_url')} is missing: {variable('ledger_urls')} goes with it.")
+    if "," in settings.ledger_urls:
+        raise Misconfigured(f"{variable('ledger_urls')}: this version uses exactly one ledger.")
+    if settings.redis_url and settings.redis_url == settings.ledger_urls:
+        raise Misconfigured(f"{variable('ledger_urls')}: the ledger must not be the store.")
+
+
+def _check_origin(field: str, url: str) -> None:
+    parts = urlsplit(url)
+    plain = f"{parts.scheme}://{parts.netloc}"
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or url != plain:
+        raise Misconfigured(
+            f"{variable(field)}: expected http(s)://host or http(s)://host:port, with nothing after it."
+        )

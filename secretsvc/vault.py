@@ -1,0 +1,543 @@
+"""The rules: create, state, claim, done, revoke, unlock, report, request, answer.
+
+The vault knows envelopes, proofs and tokens; it never sees a secret, a link key or a password (``serverside``
+does, where somebody asks the server to seal or open).  It knows no HTTP and no Redis: a store and a ledger
+are handed in.
+
+The claim, in its numbered steps:
+
+1. *look* at the store: token, state, record.  With a password: ask the ledger, take a slot, reserve a try.
+2. *unseal* the record in memory (Argon2 where there is a password).  A fault up to here costs nothing.
+3. *end* at the ledger.  **The only commit.**
+4. The winner is answered, everybody else hears the truth.
+5. *mark* the receipt just before the bytes go out.  It may fail: whoever looks next does it again.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Literal, NoReturn, TypeVar
+
+from .atrest import Argon2, Binding, Keyring, Slots, WrongProof, joined, seal_record, sha256, unseal_record
+from .envelope import b64
+from .errors import (
+    Conflict,
+    EndedByOperator,
+    Expired,
+    Forbidden,
+    Invalid,
+    KeyMissing,
+    LedgerUnavailable,
+    Locked,
+    NotAnswered,
+    NotFound,
+    Opened,
+    RateLimited,
+    RecordDamaged,
+    RecordMissing,
+    Revoked,
+    Unavailable,
+    WrongPassword,
+)
+from .model import ClockOff, Ledger, Look, Receipt, Role, State, Store, Verdict, View
+
+DAY = 86_400
+log = logging.getLogger(__name__)
+Prove = Callable[[], bytes]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The numbers the rules go by.
+
+    Attributes:
+        retry_window: seconds in which the winner of a claim may fetch the same bytes again.
+        retention: seconds a receipt is kept after the expiry.
+        tries: how many wrong passwords lock a secret.
+        argon2: parameters for new records.
+    """
+
+    retry_window: int = 60
+    retention: int = 30 * DAY
+    tries: int = 5
+    argon2: Argon2 = field(default_factory=Argon2)
+
+
+@dataclass(frozen=True, repr=False)
+class New:
+    """A secret, or with ``answer_token`` a request, that somebody wants stored.
+
+    Attributes:
+        id, token, envelope, proof, answer_token: bytes of the format; an envelope for secrets only.
+        expires_in: seconds.
+        fingerprint: what tells a repeat from another body, where the body itself is not to be kept even as
+            an HMAC; by default an HMAC of all the fields.
+    """
+
+    id: bytes
+    token: bytes
+    expires_in: int
+    envelope: bytes | None = None
+    proof: bytes | None = None
+    answer_token: bytes | None = None
+    form: str | None = None
+    language: str | None = None
+    label: str | None = None
+    sealed_by: Literal["client", "server"] = "client"
+    fingerprint: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Created:
+    """A stored secret as its sender sees it.  ``receipt_token`` is 32 bytes and can revoke."""
+
+    view: View
+    receipt_token: bytes
+
+    def __repr__(self) -> str:
+        return f"<Created {b64(self.view.id)}>"
+
+
+class Vault:
+    """All that can be done with a secret, over a store, a ledger and a keyring."""
+
+    def __init__(
+        self, store: Store, ledger: Ledger, keyring: Keyring, slots: Slots, rules: Rules | None = None
+    ) -> None:
+        self.store = store
+        self.ledger = ledger
+        self.keyring = keyring
+        self.slots = slots
+        self.rules = rules or Rules()
+
+    # --- making ------------------------------------------------------------------------------------
+
+    def create(self, new: New) -> Created:
+        """Store an envelope or a request; repeating the very same is answered with the present state.
+
+        Raises:
+            Conflict: the id is taken by something else; nothing was changed.
+            Busy: no slot for the password.
+            StoreUnavailable, LedgerUnavailable: nothing was stored, or repeating tells.
+        """
+        key_name = self.keyring.newest
+        fingerprint = new.fingerprint or self._fingerprint(key_name, new)
+        receipt_token = self._receipt_token(key_name, new.id, fingerprint)
+
+        def attempt() -> tuple[Receipt, bool]:
+            now = int(self.store.now())
+            receipt = Receipt(
+                state="sealed" if new.envelope is not None else "waiting",
+                kind="secret" if new.envelope is not None else "request",
+                key_name=key_name,
+                record_key_name=key_name,
+                epoch=epoch,
+                created_at=now,
+                expires_at=now + new.expires_in,
+                token_hash=sha256(new.token),
+                fingerprint=fingerprint,
+                size=len(new.envelope or b""),
+                password=new.proof is not None,
+                sealed_by=new.sealed_by,
+                answer_hash=sha256(new.answer_token) if new.answer_token is not None else b"",
+                language=new.language,
+                label=new.label,
+                form=new.form,
+                expires_in=new.expires_in if new.envelope is None else None,
+            )
+            record = None
+            if new.envelope is not None:
+                record = self._seal(new.id, receipt, new.envelope, new.proof)
+            found = self.store.create(new.id, receipt, sha256(receipt_token), record)
+            return found or receipt, found is None
+
+        epoch = self.ledger.epoch()
+        receipt, is_new = _with_right_clock(attempt)
+        if is_new:
+            return Created(_view(new.id, receipt), receipt_token)
+        if receipt.key_name != key_name or not hmac.compare_digest(receipt.fingerprint, fingerprint):
+            receipt_token = self._repeated(new, receipt)
+        return Created(self.state(self._look(new.id, sha256(receipt_token), "sender")), receipt_token)
+
+    def answer(self, look: Look, envelope: bytes, facts: str) -> View:
+        """Store the one answer to a request; the same again is fine, another one is not.
+
+        Args:
+            look: by the holder of the answer token.
+            envelope: type 2, checked.
+            facts: what stands outside the sealed part, as JSON.
+
+        Raises:
+            Conflict: it has been answered before.
+            Ended: it is revoked or has expired.
+        """
+        receipt = look.receipt
+        body = joined(b"answer", look.id, envelope, facts.encode())
+        fingerprint = self._hmac(receipt.key_name, body)
+        if not hmac.compare_digest(receipt.answer_fingerprint, fingerprint):
+            if self._truth(look).state != "waiting":
+                raise Conflict("This request has been answered already.")
+
+            def attempt() -> str:
+                answered = replace(
+                    receipt,
+                    record_key_name=self.keyring.newest,
+                    expires_at=int(self.store.now()) + (receipt.expires_in or 0),
+                    size=len(envelope),
+                    answer_fingerprint=fingerprint,
+                    facts=facts,
+                )
+                return self.store.answer(look.id, answered, self._seal(look.id, answered, envelope, None))
+
+            word = _with_right_clock(attempt)
+            look = self._look(look.id, look.token_hash, "answerer")
+            self._truth(look)  # revoked while we stored: then this answer does not stay
+            if word == "taken":
+                raise Conflict("This request has been answered already.")
+        return self.state(look)
+
+    # --- looking -----------------------------------------------------------------------------------
+
+    def look(self, id: bytes, token: bytes, *roles: Role, record: bool = False) -> Look:
+        """Step 1 of every call: whose token is this, and how does the secret stand?  Consumes nothing.
+
+        Raises:
+            NotFound: an unknown id, a wrong token, or the token of another role; they look the same.
+        """
+        return self._look(id, sha256(token), *roles, record=record)
+
+    def state(self, look: Look) -> View:
+        """How it stands, as the ledger knows it; ends are told here, not raised.
+
+        Raises:
+            RecordMissing: it should be there and is not.
+            LedgerUnavailable: it cannot be told just now.
+        """
+        try:
+            state: State = self._truth(look).state
+            ended_at = None
+            if state in ("sealed", "locked") and not look.has_record:
+                raise RecordMissing
+        except (Opened, Revoked, Expired, EndedByOperator) as end:
+            state, ended_at = end.state, end.ended_at  # type: ignore[assignment]
+        view = replace(_view(look.id, look.receipt), state=state, ended_at=ended_at)
+        if view.password and look.role == "sender" and state in ("sealed", "locked"):
+            view = replace(view, tries_left=max(0, self.rules.tries - look.receipt.tries))
+        return view
+
+    # --- opening -----------------------------------------------------------------------------------
+
+    def claim(
+        self,
+        look: Look,
+        *,
+        prove: Prove | None = None,
+        key: str | None = None,
+        agent: bool = False,
+        inspect: Callable[[bytes], None] | None = None,
+        password_field: str = "proof",
+    ) -> bytes:
+        """The one opening: the envelope, for one claimant only.
+
+        Args:
+            look: by the link's holder, with the record.
+            prove: gives the proof; called in a slot, only where the secret has a password.
+            key: the caller's Idempotency-Key.  Without one nobody can fetch the bytes again.
+            agent: whether the caller is known as an agent; answers to requests are theirs alone.
+            inspect: sees the envelope before anything is used up, and may raise to refuse it.
+            password_field: what the caller knows the proof as, for the message.
+
+        Raises:
+            Invalid: it has a password, and no proof was given.
+            Forbidden, NotAnswered, Locked, WrongPassword, RateLimited, Busy: nothing was given out.
+            Opened, Revoked, Expired, EndedByOperator: the truth.
+            RecordDamaged, RecordMissing, KeyMissing, StoreUnavailable: nothing was used up.
+            LedgerUnavailable: it may have been decided; ``claimant`` is the key to repeat it with.
+        """
+        receipt = look.receipt
+        if receipt.kind == "request" and not agent:
+            raise Forbidden("Only a signed-in agent may collect the answer to a request.")
+        claimant_key = key or secrets.token_urlsafe(32)
+        claimant = claimant_hash(look.id, claimant_key)
+        if receipt.ended and (key is None or look.record is None):
+            self._truth(look)
+        if receipt.state == "waiting" and self._truth(look):
+            raise NotAnswered
+        if look.record is None or look.now >= receipt.expires_at:
+            self._truth(look)
+            raise RecordMissing
+        if receipt.password and prove is None:
+            if self._truth(look).state == "locked":
+                raise Locked
+            raise Invalid((password_field, "This secret has a password."))
+        with self._try(look, claimant) as reservation:
+            envelope = self._unseal(look, prove)
+            if inspect:
+                inspect(envelope)
+            verdict = self._end(look, claimant, claimant_key)
+            if verdict.word not in ("won", "again"):
+                self._remember(look, verdict)
+                self._tell(look, verdict)
+            life = self.rules.retry_window if key else 0
+            self._mark(look, verdict, life_ms=life * 1000, reservation=reservation)
+        return envelope
+
+    def done(self, look: Look, key: str) -> None:
+        """The claimant has the secret: close the retry window and delete the record.  May be repeated.
+
+        Raises:
+            Conflict: nobody has claimed it.
+            Ended: it was ended by somebody else.
+        """
+        verdict = self.ledger.done(look.id, look.receipt.epoch, claimant_hash(look.id, key))
+        if verdict.word == "open":
+            raise Conflict("Nobody has claimed this secret.")
+        if verdict.word != "done":
+            self._tell(look, verdict)
+        self._mark(look, verdict, life_ms=0)
+
+    # --- the sender's and the reader's other calls -------------------------------------------------
+
+    def revoke(self, look: Look) -> View:
+        """End it unread, for good.  May be repeated.
+
+        Raises:
+            Opened, Expired, EndedByOperator: it had ended before.
+        """
+        if look.receipt.state != "revoked":
+            if look.receipt.ended or look.now >= look.receipt.expires_at:
+                self._truth(look)
+            verdict = self._end(look, look.token_hash[:16], None, revoke=True)
+            self._remember(look, verdict)
+            if verdict.word not in ("won", "again"):
+                self._tell(look, verdict)
+            receipt = replace(look.receipt, state="revoked", ended_at=verdict.ended_at)
+            look = replace(look, receipt=receipt)
+        return self.state(look)
+
+    def unlock(self, look: Look) -> View:
+        """Give all tries back after too many wrong passwords.
+
+        Raises:
+            Conflict: it is not locked.
+            Ended: it has ended.
+        """
+        self._truth(look)
+        if not self.store.unlock(look.id):
+            raise Conflict("This secret is not locked.")
+        return self.state(self._look(look.id, look.token_hash, "sender"))
+
+    def report(self, look: Look) -> View:
+        """ "That was not me": the reader says that somebody else opened it.  Once, and changes no state.
+
+        Raises:
+            Conflict: it is not opened, or was reported before.
+        """
+        if self.state(look).state != "opened":
+            raise Conflict("Only a secret that was opened can be reported.")
+        if not self.store.report(look.id):
+            raise Conflict("This was reported before.")
+        return self.state(self._look(look.id, look.token_hash, "link"))
+
+    # --- inside ------------------------------------------------------------------------------------
+
+    def _look(self, id: bytes, token_hash: bytes, *roles: Role, record: bool = False) -> Look:
+        look = self.store.look(id, token_hash, record=record)
+        if look is None or look.role not in roles:
+            raise NotFound
+        return look
+
+    def _truth(self, look: Look) -> Receipt:
+        """The receipt, if it has not ended; before that is said, the ledger is asked.
+
+        Raises:
+            Ended: in whatever way it did.
+        """
+        receipt = look.receipt
+        if receipt.ended:
+            self._tell(look, Verdict("ended", receipt.state, receipt.ended_at or 0))
+        verdict = self.ledger.peek(look.id, receipt.epoch)
+        if verdict.word == "open" and look.now >= receipt.expires_at:
+            verdict = replace(verdict, word="expired", state="expired", ended_at=receipt.expires_at)
+        if verdict.word != "open":
+            self._remember(look, verdict)
+            self._tell(look, verdict)
+        return receipt
+
+    def _tell(self, look: Look, verdict: Verdict) -> NoReturn:
+        at = verdict.ended_at
+        if verdict.word == "epoch":
+            raise EndedByOperator("The operator has ended all unread secrets of that time.", ended_at=at)
+        if verdict.state == "opened":
+            raise Opened("This secret has been opened before, and it opens only once.", ended_at=at)
+        if verdict.state == "revoked":
+            raise Revoked("The sender has revoked this secret; it was not opened.", ended_at=at)
+        unread = "was not answered" if look.receipt.kind == "request" else "was not opened"
+        raise Expired(f"The time of this secret ran out, and it {unread}.", ended_at=at)
+
+    def _remember(self, look: Look, verdict: Verdict) -> None:
+        """Redo the mark for an end that the ledger knows and the receipt does not say yet."""
+        if verdict.word in ("expired", "epoch") or look.receipt.ended:
+            return
+        life = 0
+        if verdict.state == "opened":
+            life = int((verdict.ended_at + 1 + self.rules.retry_window - look.now) * 1000)
+        self._mark(look, verdict, life_ms=life)
+
+    def _mark(self, look: Look, verdict: Verdict, *, life_ms: int, reservation: str = "") -> None:
+        try:
+            self.store.mark(look.id, verdict, life_ms=max(0, life_ms), reservation=reservation)
+        except Unavailable:
+            log.warning("an end was not marked; whoever looks next does it")
+
+    def _end(self, look: Look, claimant: bytes, key: str | None, *, revoke: bool = False) -> Verdict:
+        receipt = look.receipt
+        try:
+            return self.ledger.end(
+                look.id,
+                receipt.epoch,
+                "revoked" if revoke else "opened",
+                claimant,
+                expires_at=receipt.expires_at,
+                window=self.rules.retry_window,
+                keep_until=receipt.expires_at + self.rules.retention + DAY,
+            )
+        except LedgerUnavailable as unclear:
+            unclear.claimant = key
+            raise
+
+    @contextmanager
+    def _try(self, look: Look, claimant: bytes) -> Iterator[str]:
+        """Around a claim: with a password, one reserved try in one slot, settled in every case."""
+        cap, reservation = self.rules.tries, secrets.token_urlsafe(6)
+        if not look.receipt.password:
+            yield ""
+            return
+        if self._won_before(look, claimant):
+            # Proved already, with this very key: the repeat costs no try and cannot be locked out.
+            with self.slots.take():
+                try:
+                    yield ""
+                except WrongProof:
+                    raise WrongPassword(max(0, cap - look.receipt.tries)) from None
+            return
+        if look.receipt.state == "locked":
+            raise Locked
+        with self.slots.take():
+            word, wait = self.store.reserve(look.id, reservation, cap=cap)
+            if word == "locked":
+                raise Locked
+            if word == "pending":
+                raise RateLimited("Every try that is left is being used just now.", retry_after=wait)
+            try:
+                yield reservation
+            except WrongProof:
+                wrong = self.store.settle(look.id, reservation, "wrong", cap=cap)
+                self._truth(look)
+                raise WrongPassword(max(0, cap - wrong)) from None
+            except BaseException:
+                self._give_back(look, reservation)
+                raise
+
+    def _won_before(self, look: Look, claimant: bytes) -> bool:
+        """Whether this claimant has opened it before; anybody else hears how it ended, before any Argon2."""
+        verdict = self.ledger.peek(look.id, look.receipt.epoch)
+        if verdict.word == "open":
+            return False
+        if verdict.state == "opened" and hmac.compare_digest(verdict.claimant, claimant):
+            return True
+        self._remember(look, verdict)
+        self._tell(look, verdict)
+
+    def _give_back(self, look: Look, reservation: str) -> None:
+        try:
+            self.store.settle(look.id, reservation, "back", cap=self.rules.tries)
+        except Unavailable:
+            log.warning("a try was not given back; it runs out by itself")
+
+    def _seal(self, id: bytes, receipt: Receipt, envelope: bytes, proof: bytes | None) -> bytes:
+        binding = _binding(id, receipt)
+        if proof is None:
+            return seal_record(self.keyring, binding, envelope)
+        with self.slots.take():
+            return seal_record(self.keyring, binding, envelope, proof=proof, argon2=self.rules.argon2)
+
+    def _unseal(self, look: Look, prove: Prove | None) -> bytes:
+        try:
+            proof = prove() if prove and look.receipt.password else None
+            return unseal_record(
+                self.keyring, _binding(look.id, look.receipt), look.record or b"", proof=proof
+            )
+        except (RecordDamaged, KeyMissing):
+            self._truth(look)  # an ended secret is told as ended, whatever became of its record
+            raise
+
+    def _repeated(self, new: New, receipt: Receipt) -> bytes:
+        """The receipt token of what is stored under this id, if it is this very body under an older key."""
+        conflict = Conflict("This id is taken by another secret. Nothing was changed.")
+        try:
+            fingerprint = new.fingerprint or self._fingerprint(receipt.key_name, new)
+            if not hmac.compare_digest(receipt.fingerprint, fingerprint):
+                raise conflict
+            return self._receipt_token(receipt.key_name, new.id, fingerprint)
+        except KeyMissing:
+            raise conflict from None
+
+    def _fingerprint(self, key_name: str, new: New) -> bytes:
+        fields = (new.id, new.token, new.envelope, new.proof, new.answer_token)
+        words = (str(new.expires_in), new.form, new.language, new.label)
+        body = joined(*(b"" if f is None else b"\x01" + f for f in fields))
+        body += joined(*(b"" if w is None else b"\x01" + w.encode() for w in words))
+        return self._hmac(key_name, body)
+
+    def _hmac(self, key_name: str, body: bytes) -> bytes:
+        return hmac.digest(self.keyring.derive(key_name, b"fingerprint"), body, "sha256")[:16]
+
+    def _receipt_token(self, key_name: str, id: bytes, fingerprint: bytes) -> bytes:
+        return self.keyring.derive(key_name, b"receipt", id, fingerprint)
+
+
+def claimant_hash(id: bytes, key: str) -> bytes:
+    """What is kept of an Idempotency-Key: a hash, of no use for another secret; 16 bytes."""
+    return sha256(joined(b"secretsvc/v1/claimant", id, key.encode()))[:16]
+
+
+def _view(id: bytes, receipt: Receipt) -> View:
+    return View(
+        id=id,
+        kind=receipt.kind,
+        state=receipt.state,
+        password=receipt.password,
+        size=receipt.size,
+        created_at=receipt.created_at,
+        expires_at=receipt.expires_at,
+        sealed_by=receipt.sealed_by,
+        language=receipt.language,
+        ended_at=receipt.ended_at,
+        reported_at=receipt.reported_at,
+    )
+
+
+def _binding(id: bytes, receipt: Receipt) -> Binding:
+    return Binding(
+        key_name=receipt.record_key_name,
+        id=id,
+        kind=receipt.kind,
+        token_hash=receipt.token_hash,
+        answer_hash=receipt.answer_hash,
+        expires_at=receipt.expires_at,
+        epoch=receipt.epoch,
+    )
+
+
+def _with_right_clock(attempt: Callable[[], T]) -> T:
+    try:
+        return attempt()
+    except ClockOff:
+        return attempt()

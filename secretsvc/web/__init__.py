@@ -1,0 +1,1 @@
+"""HTTP: requests in, answers out; the rules themselves live in ``secretsvc.vault``."""

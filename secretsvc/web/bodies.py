@@ -1,0 +1,261 @@
+"""Reading what callers send, strictly: JSON bodies, forms whose bytes are kept, tokens and keys in headers."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from flask import request
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
+
+from ..envelope import read_link, unb64
+from ..errors import BadLink, Damaged, Invalid, Unauthorized, UnsupportedMediaType
+
+IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9_-]{22,64}")  # a UUID fits too
+MAX_PARTS = 20
+# Fields that are bytes of the format: what does not decode there is damaged, not merely refused.
+BYTES = {"id", "token", "envelope", "proof", "answer_token", "link", "key"}
+T = TypeVar("T")
+
+
+# --- headers -------------------------------------------------------------------------------------------
+
+
+def bearer() -> bytes:
+    """The 32 bytes in ``Authorization: Bearer``.
+
+    Raises:
+        Unauthorized: absent or malformed.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthorized
+    try:
+        return unb64(token, length=32)
+    except Damaged:
+        raise Unauthorized from None
+
+
+def idempotency_key(value: str | None = None) -> str | None:
+    """The Idempotency-Key, from its header or from a form's hidden field.
+
+    Raises:
+        Damaged: not 22-64 base64url characters; a key that could be guessed would let two share a claim.
+    """
+    name = "idempotency_key" if value is not None else "Idempotency-Key"
+    value = value if value is not None else request.headers.get("Idempotency-Key")
+    if value is not None and not IDEMPOTENCY_KEY.fullmatch(value):
+        raise Damaged("An Idempotency-Key has 22 to 64 letters, digits, - and _, or is a UUID.", field=name)
+    return value
+
+
+# --- JSON ----------------------------------------------------------------------------------------------
+
+
+def json_body(*, empty: bool = False) -> bytes:
+    """The bytes of a JSON body.
+
+    Args:
+        empty: whether no body at all counts as ``{}``.
+
+    Raises:
+        UnsupportedMediaType: not application/json.
+    """
+    data = request.get_data(cache=False)
+    if not data and empty:
+        return b"{}"
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("Send the body as application/json.")
+    return data
+
+
+def read_json(kind: type[T], *, empty: bool = False) -> T:
+    """The JSON body as ``kind``, a msgspec Struct that forbids unknown fields; see the two it is made of."""
+    return decode_json(json_body(empty=empty), kind)
+
+
+def has_field(data: bytes, name: str) -> bool:
+    """Whether a JSON object has this field; False for anything that is not a JSON object."""
+    try:
+        return name in msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+
+
+def decode_json(data: bytes, kind: type[T]) -> T:
+    """Strict decoding.
+
+    Raises:
+        Damaged: not JSON, a key twice, or a field of the format with a wrong type.
+        Invalid: naming the field.
+    """
+    try:
+        found = msgspec.json.decode(data, type=kind)
+        json.loads(data, object_pairs_hook=_no_duplicates)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error)) from None
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise Damaged("The body is not valid JSON.", field="body") from None
+    return found
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError
+    return found
+
+
+def _refusal(message: str) -> Damaged | Invalid:
+    """Which field, and what was expected; never the value that was sent."""
+    what, _, path = message.partition(" - at `$")
+    if unknown := re.search(r"(?:unknown|required) field `([^`]{0,64})", what):
+        said = "This field is required." if "required" in what else "There is no such field."
+        return Invalid((unknown[1], said))
+    name = path.strip("`.").partition(".")[0].partition("[")[0] or "body"
+    if what.startswith("Invalid enum value"):
+        what = "This is not one of the values allowed."
+    if name in BYTES:
+        return Damaged("This must be a string of base64url.", field=name)
+    if name == "body":
+        return Damaged("The body must be a JSON object.", field=name)
+    return Invalid((name, what))
+
+
+def bytes_of(text: str, name: str, *, length: int | None = None) -> bytes:
+    """A base64url field.
+
+    Raises:
+        Damaged: naming the field.
+    """
+    try:
+        return unb64(text, length=length)
+    except Damaged:
+        what = f"exactly {length} bytes as " if length else ""
+        raise Damaged(f"This must be {what}base64url without padding.", field=name) from None
+
+
+def link_key(text: str, name: str = "link") -> bytes:
+    """The key in a link, whatever host the link names.
+
+    Raises:
+        Damaged: naming the field.
+    """
+    try:
+        return read_link(text)
+    except BadLink as error:
+        raise Damaged(error.detail, field=name) from None
+
+
+# --- forms ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """A form field: its bytes as they were sent, and what a file brings along."""
+
+    content: bytes = field(repr=False)
+    filename: str | None = None
+    type: str | None = None
+
+
+def read_form(*names: str) -> dict[str, Part]:
+    """The fields of a multipart or urlencoded form, byte for byte.
+
+    Werkzeug's own ``request.form`` replaces bytes that are not UTF-8; a secret must not be altered silently.
+
+    Args:
+        names: the fields that are known here; ``plain`` may also stand in the query.
+
+    Raises:
+        UnsupportedMediaType: neither kind of form.
+        Damaged: a malformed form.
+        Invalid: an unknown field, or one that is there twice.
+    """
+    for name in request.args:
+        if name != "plain":
+            raise Invalid((name[:64], "Send this in the body, not in the address."))
+    data = request.get_data(cache=False)
+    if request.mimetype == "application/x-www-form-urlencoded":
+        pairs = _urlencoded(data)
+    elif request.mimetype == "multipart/form-data":
+        pairs = _multipart(data)
+    else:
+        raise UnsupportedMediaType("Send a form: multipart/form-data or application/x-www-form-urlencoded.")
+    found: dict[str, Part] = {}
+    for name, part in pairs:
+        if name not in names:
+            raise Invalid((name[:64], "There is no such field."))
+        if name in found:
+            raise Invalid((name, "This field is there twice."))
+        found[name] = part
+    if "plain" in request.args and "plain" in names:
+        found.setdefault("plain", Part(b""))
+    return found
+
+
+def text_of(form: dict[str, Part], name: str) -> str:
+    """A form field as text, empty where it is absent.
+
+    Raises:
+        Invalid: not UTF-8.
+    """
+    if name not in form:
+        return ""
+    try:
+        return form[name].content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Invalid((name, "This is not valid UTF-8.")) from None
+
+
+def _urlencoded(data: bytes) -> list[tuple[str, Part]]:
+    try:
+        text = data.decode("ascii", "surrogateescape")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=MAX_PARTS)
+    except ValueError:
+        raise Damaged("The form is malformed or has too many fields.", field="body") from None
+    return [(_clean(name), Part(value.encode("utf-8", "surrogateescape"))) for name, value in pairs]
+
+
+def _multipart(data: bytes) -> list[tuple[str, Part]]:
+    boundary = parse_options_header(request.headers["Content-Type"])[1].get("boundary", "")
+    try:
+        decoder = MultipartDecoder(boundary.encode("ascii"), len(data), max_parts=MAX_PARTS)
+        decoder.receive_data(data)
+        decoder.receive_data(None)
+        return list(_parts(decoder))
+    except (ValueError, RequestEntityTooLarge):
+        raise Damaged("The form is malformed or has too many fields.", field="body") from None
+
+
+def _parts(decoder: MultipartDecoder) -> Any:
+    part: Field | File | None = None
+    content = bytearray()
+    while not isinstance(event := decoder.next_event(), Epilogue):
+        if isinstance(event, NeedData):
+            raise ValueError  # noqa: TRY004 - the form ends too early
+        if isinstance(event, Field | File):
+            part, content = event, bytearray()
+        elif isinstance(event, Data) and part is not None:
+            content += event.data
+            if not event.more_data:
+                filename = part.filename if isinstance(part, File) else None
+                if filename or content or not isinstance(part, File):  # an empty file field was not used
+                    yield _clean(part.name), Part(bytes(content), filename, _type(part.headers))
+
+
+def _type(headers: Headers) -> str | None:
+    found = parse_options_header(headers.get("Content-Type", ""))[0]
+    return found if found and found != "application/octet-stream" else None
+
+
+def _clean(name: str) -> str:
+    """A field's name, fit to be said back."""
+    return name.encode("utf-8", "replace").decode("utf-8")

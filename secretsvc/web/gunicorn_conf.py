@@ -1,0 +1,85 @@
+"""Every gunicorn setting we care for: ``gunicorn -c python:secretsvc.web.gunicorn_conf 'app:create_app()'``.
+
+Module variables are gunicorn's own setting names.  Nothing is started from here: gunicorn may read this more
+than once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import gunicorn.http.wsgi
+
+from secretsvc import settings
+
+_settings = settings.load()
+
+bind = _settings.bind
+workers = _settings.workers
+threads = _settings.threads
+worker_class = "gthread"  # sync and gevent workers stand still beside Argon2
+reuse_port = True  # otherwise keep-alive connections gather on one worker
+control_socket_disable = True
+
+timeout = 30  # seconds without a heartbeat; a slow request does not stop a gthread worker's
+graceful_timeout = 25  # seconds; less than the supervisor's patience (embedded.GRACE_SECONDS)
+keepalive = 5  # seconds
+
+# Bytes and counts.  The longest line is the identity provider's answer at sign-in.
+limit_request_line = 4094
+limit_request_fields = 64
+limit_request_field_size = 8190
+
+# No header of a request tells us who or where we are; hops are counted in the application, if configured.
+# (gunicorn trusts whoever comes through a unix socket, so an empty address list alone is not enough.)
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
+
+# Heartbeat files belong in memory: on a busy disk they can stall a worker.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+
+# The Server header cannot be left out; it need not name the software.
+gunicorn.http.wsgi.SERVER = "secretsvc"
+
+
+class WithoutInput(logging.Filter):
+    """Takes the caller's input out of gunicorn's messages, which quote what they refuse.
+
+    A header line sent without its colon may be a token, a refused request line a pasted link.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Replace such a message; let every record through."""
+        message = str(record.msg)
+        if message.startswith("Invalid request from ip="):
+            record.msg, record.args = "refused a malformed request", ()
+        elif message.startswith("Error handling request"):
+            record.msg, record.args = "error handling a request", ()
+        return True
+
+
+accesslog = None  # the application logs requests itself, without addresses and paths of secrets
+errorlog = "-"
+loglevel = "info"  # at debug level gunicorn prints unread input
+logconfig_dict: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "secretsvc.web.logs.JsonFormatter"}},
+    "filters": {"without_input": {"()": WithoutInput}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "stream": "ext://sys.stderr",
+            "formatter": "json",
+            "filters": ["without_input"],
+        }
+    },
+    "root": {"level": "INFO", "handlers": ["stderr"]},
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
+        "gunicorn.access": {"level": "INFO", "handlers": [], "propagate": False},
+    },
+}

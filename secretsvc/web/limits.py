@@ -1,0 +1,92 @@
+"""Limits for each client, counted in the store: creating, and whatever makes us run Argon2.
+
+Opening without a password is never limited: offices share addresses, and a 256-bit token needs no help.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+import time
+
+from limits import RateLimitItemPerMinute
+from limits.errors import StorageError
+from limits.storage import RedisStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from ..atrest import Keyring
+from ..envelope import b64
+from ..errors import RateLimited, StoreFull, StoreUnavailable
+from ..node import Node
+
+log = logging.getLogger(__name__)
+
+
+class Limits:
+    """Fixed windows of a minute.
+
+    Args:
+        node: the store's server.
+        keyring: its newest key turns client addresses into pseudonyms, so that the store holds none.
+        create: how many creates a minute for one client; 0 for no limit.
+        password: the same for calls that need Argon2.
+    """
+
+    def __init__(self, node: Node, keyring: Keyring, *, create: int, password: int) -> None:
+        storage = RedisStorage("redis://", node.pool, key_prefix="ss:limit", wrap_exceptions=True)
+        self._limiter = FixedWindowRateLimiter(storage)
+        self._keyring = keyring
+        self._create = RateLimitItemPerMinute(create) if create else None
+        self._password = RateLimitItemPerMinute(password) if password else None
+
+    def create(self, address: str | None) -> None:
+        """Count a create.
+
+        Raises:
+            RateLimited: too many.
+            StoreUnavailable: it cannot be counted, so it is refused.
+        """
+        self._hit(self._create, "create", address, "Too many secrets created from your address.")
+
+    def password(self, address: str | None, *, opening: bool) -> None:
+        """Count a call that needs Argon2.
+
+        Args:
+            address: the client's.
+            opening: a full store refuses to count.  Creating fails there anyway; an opening goes on, since
+                the cap on wrong passwords and the slots still hold.
+
+        Raises:
+            RateLimited, StoreUnavailable: as ``create``.
+        """
+        try:
+            self._hit(self._password, "password", address, "Too many passwords tried from your address.")
+        except StoreFull:
+            if not opening:
+                raise
+
+    def _hit(self, limit: RateLimitItemPerMinute | None, what: str, address: str | None, detail: str) -> None:
+        if limit is None:
+            return
+        client = self._client(address)
+        try:
+            if self._limiter.hit(limit, what, client):
+                return
+            left = self._limiter.get_window_stats(limit, what, client).reset_time - time.time()
+        except StorageError as error:
+            cause = type(error.storage_error).__name__
+            log.warning("a limit could not be counted: %s", cause)
+            raise (StoreFull if cause == "OutOfMemoryError" else StoreUnavailable) from None
+        raise RateLimited(detail, retry_after=max(1, math.ceil(left)))
+
+    def _client(self, address: str | None) -> str:
+        """A pseudonym; an IPv6 client is its /64, since it may use any address in there."""
+        try:
+            ip = ipaddress.ip_address(address or "")
+        except ValueError:
+            return "unknown"
+        if isinstance(ip, ipaddress.IPv6Address):
+            mapped = ip.ipv4_mapped
+            ip = mapped or ipaddress.ip_network((ip, 64), strict=False).network_address
+        return b64(self._keyring.derive(self._keyring.newest, b"client", ip.packed)[:12])

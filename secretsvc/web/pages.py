@@ -1,0 +1,283 @@
+"""Plain pages and plain curl: the same addresses, forms in, and out a page, a link or the secret's bytes.
+
+Here the server seals and opens, and says so.  A page is for a browser that names ``text/html``; everybody else
+gets text, one line for an error.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import Any
+from urllib.parse import quote
+
+from flask import Blueprint, Response, redirect, render_template, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from .. import serverside
+from ..envelope import Payload, unb64
+from ..errors import Damaged, Forbidden, Invalid
+from ..settings import MAX_EXPIRES_IN, MIN_EXPIRES_IN
+from .api import format_link_of, receipt_url, shown
+from .bodies import Part, idempotency_key, link_key, read_form, text_of
+from .problems import rfc3339, wants_page
+from .service import service
+
+pages = Blueprint("pages", __name__)
+
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+CHOICES = (("1h", "1 hour"), ("1d", "1 day"), ("3d", "3 days"), ("7d", "7 days"), ("31d", "31 days"))
+HOW_TO_OPEN = """\
+This is a one-time link. Nothing has been opened or used up by looking here.
+The part after # never reaches this server, so curl has to send the whole link:
+
+    printf %s "$LINK" | curl -F 'link=<-' {url}/open
+
+The answer is the secret, byte for byte; the link works once. With a password add -F 'password=<file'.
+Here the server opens it. To keep link and secret from the server, use the page in a browser or
+'secretsvc open'.
+"""
+HOW_TO_CREATE = """\
+Send a secret, get a link that opens once:
+
+    curl -F 'secret=<-' {url}/ < file        text from a file or pipe
+    curl -F secret=@key.pem {url}/           a file, with its name
+
+Add -F 'password=<file' for a password, -F expires=3d for how long the link works.
+Here the server seals it. To keep it from the server, use the page in a browser or 'secretsvc send'.
+"""
+POST_TO_LINK = (
+    "curl does not send the part of a link after #, so this said nothing about the secret and used \
+nothing up. Use: printf %s \"$LINK\" | curl -F 'link=<-' {url}/open\n"
+)
+
+
+@pages.before_request
+def refuse_other_sites() -> None:
+    """A form on another site may not send for the person in this browser."""
+    if request.method == "POST" and request.headers.get("Sec-Fetch-Site", "none") not in (
+        "none",
+        "same-origin",
+    ):
+        raise Forbidden("This form was sent from another site. Open this page and send it from here.")
+
+
+@pages.get("/")
+def create_page() -> Response | str:
+    """The page, or for curl how to use it."""
+    here = service()
+    if not wants_page():
+        return _text(HOW_TO_CREATE.format(url=here.settings.base_url))
+    return render_template(
+        "create.html",
+        choices=CHOICES,
+        chosen=_nearest(here.settings.default_expires_in),
+        idempotency_key=secrets.token_urlsafe(32),
+        max_bytes=here.settings.max_secret_bytes,
+        allowed=here.settings.create == "anyone",
+    )
+
+
+@pages.post("/")
+def create() -> Response | tuple[str, int]:
+    """Seal what the form brings; a link and a newline for curl, a page for a browser."""
+    here = service()
+    caller = here.creator()
+    form = read_form(
+        "secret", "file", "password", "expires", "language", "label", "plain", "idempotency_key", "newlines"
+    )
+    password = _password(form)
+    if password:
+        here.limit_password(opening=False)
+    sealed = serverside.create(
+        here.vault,
+        _payload(form),
+        password=password,
+        expires_in=_duration(text_of(form, "expires")) or here.settings.default_expires_in,
+        language=_language(text_of(form, "language")),
+        label=here.label(text_of(form, "label") or None, caller),
+        max_bytes=here.settings.max_secret_bytes,
+        idempotency_key=_form_key(form),
+        caller=caller.id if caller else "",
+    )
+    link = format_link_of(here, sealed.key)
+    if "plain" in form or not wants_page():
+        return _text(link + "\n", 201)
+    return render_template(
+        "created.html",
+        link=link,
+        receipt=receipt_url(here, sealed.created),
+        expires_at=rfc3339(sealed.created.view.expires_at),
+        password=bool(password),
+    ), 201
+
+
+@pages.get("/s")
+@pages.get("/open")
+def open_page() -> Response | str:
+    """The page to paste a link into, or for curl how to open it.  Opens nothing."""
+    here = service()
+    if not wants_page():
+        return _text(HOW_TO_OPEN.format(url=here.settings.base_url))
+    return render_template(
+        "open.html", idempotency_key=secrets.token_urlsafe(32), allowed=here.settings.open == "anyone"
+    )
+
+
+@pages.post("/s")
+def post_to_link() -> Response:
+    """What the readers of an older service do: the key did not come along, so say what to do."""
+    return _text(POST_TO_LINK.format(url=service().settings.base_url), 422)
+
+
+@pages.post("/open")
+def open_() -> Response | str:
+    """Open the link: the bytes for curl, a page for a browser."""
+    here = service()
+    caller = here.opener()
+    form = read_form("link", "password", "plain", "idempotency_key")
+    if "link" not in form:
+        raise Invalid(("link", "Send the link you were given."))
+    key = link_key(text_of(form, "link"))
+    password = _password(form)
+    look = serverside.look(here.vault, key)
+    if look.receipt.password and password:
+        here.limit_password(opening=True)
+    payload = serverside.open(
+        here.vault,
+        look,
+        key,
+        password=password,
+        idempotency_key=_form_key(form),
+        agent=bool(caller and caller.agent),
+    )
+    text = payload.text()
+    if "plain" in form or not wants_page() or payload.name is not None or text is None:
+        return _bytes(payload)
+    return render_template("opened.html", secret=text)
+
+
+@pages.get("/receipt")
+def receipt_page() -> Response | str:
+    """The page to paste a receipt link into."""
+    if not wants_page():
+        return _text("This is a sender's receipt. 'secretsvc state' and 'secretsvc revoke' read it.\n")
+    return render_template("receipt.html", view=None, receipt="")
+
+
+@pages.post("/receipt")
+def receipt() -> Response | str:
+    """How the secret stands, for its sender; with ``action`` revoke or unlock, that first."""
+    here = service()
+    form = read_form("receipt", "action", "plain")
+    link, action = text_of(form, "receipt"), text_of(form, "action")
+    id, token = _receipt_parts(link)
+    look = here.vault.look(id, token, "sender")
+    if action not in ("", "revoke", "unlock"):
+        raise Invalid(("action", "Expected revoke or unlock."))
+    view = getattr(here.vault, action or "state")(look)
+    if "plain" in form or not wants_page():
+        return _text("".join(f"{name}: {value}\n" for name, value in shown(view).items()))
+    return render_template("receipt.html", view=view, receipt=link, rfc3339=rfc3339)
+
+
+@pages.get("/s#<path:rest>")
+def altered_link(rest: str) -> Response:
+    """A mail program made ``%23`` of ``#``: the link's key is in the address now.  Nothing is opened."""
+    raise Damaged("A program on the way has altered this link: put # in place of %23 and open it again.")
+
+
+@pages.get("/healthz")
+def healthz() -> Response:
+    """The process answers."""
+    return _text("ok\n")
+
+
+@pages.get("/readyz")
+def readyz() -> Response:
+    """Store and ledger answer too; says which does not."""
+    here = service()
+    found = {"store": here.store.node.is_up(), "ledger": here.ledger.node.is_up()}
+    text = "".join(f"{name}: {'ok' if up else 'unavailable'}\n" for name, up in found.items())
+    return _text(text, 200 if all(found.values()) else 503)
+
+
+@pages.get("/.well-known/security.txt")
+def security_txt() -> Response | AnyResponse:
+    """Whom to tell about a hole (RFC 9116), where the operator has set a contact."""
+    contact = service().settings.security_contact
+    if not contact:
+        return _text("The operator of this service has not set a security contact.\n", 404)
+    expires = rfc3339(time.time() + 365 * 86_400)
+    return _text(f"Contact: {contact}\nExpires: {expires}\n")
+
+
+@pages.get("/favicon.ico")
+def favicon() -> AnyResponse:
+    """The one icon there is."""
+    return redirect("/static/icon.svg", 308)
+
+
+def _payload(form: dict[str, Part]) -> Payload:
+    given = [name for name in ("secret", "file") if name in form and form[name].content]
+    if not given:
+        raise Invalid(("secret", "There is nothing in it."))
+    if len(given) == 2:
+        raise Invalid(("file", "Send a text or a file, not both."))
+    part = form[given[0]]
+    content = part.content
+    if "newlines" in form and part.filename is None:
+        content = content.replace(b"\r\n", b"\n")  # a browser sends every line break of a text field as CRLF
+    return Payload(content, part.filename or None, part.type if part.filename else None)
+
+
+def _password(form: dict[str, Part]) -> str:
+    """Without one final newline, which a file has and nobody can type into a page."""
+    return text_of(form, "password").removesuffix("\n").removesuffix("\r")
+
+
+def _duration(text: str) -> int | None:
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d{1,8})([smhdw]?)", text.strip())
+    seconds = int(found[1]) * UNITS[found[2]] if found else 0
+    if not MIN_EXPIRES_IN <= seconds <= MAX_EXPIRES_IN:
+        raise Invalid(("expires", "Expected 60 seconds to 31 days, as in 30m, 12h or 3d."))
+    return seconds
+
+
+def _nearest(seconds: int) -> str:
+    return min((word for word, _ in CHOICES), key=lambda word: abs((_duration(word) or 0) - seconds))
+
+
+def _language(text: str) -> str | None:
+    if text not in ("", "de", "en"):
+        raise Invalid(("language", "Expected de or en."))
+    return text or None
+
+
+def _form_key(form: dict[str, Part]) -> str | None:
+    given = text_of(form, "idempotency_key") if "idempotency_key" in form else None
+    return idempotency_key(given)
+
+
+def _receipt_parts(link: str) -> tuple[bytes, bytes]:
+    try:
+        raw = unb64(link.strip().replace("%23", "#", 1).rpartition("#")[2], length=48)
+    except Damaged:
+        raise Damaged("This receipt link is incomplete. Copy it again, whole.", field="receipt") from None
+    return raw[:16], raw[16:]
+
+
+def _text(text: str, status: int = 200) -> Response:
+    return Response(text, status, mimetype="text/plain")
+
+
+def _bytes(payload: Payload) -> Response:
+    is_text = payload.name is None and payload.text() is not None
+    response = Response(payload.content, mimetype="text/plain" if is_text else "application/octet-stream")
+    if payload.name is not None:
+        name: Any = quote(payload.name, safe="")
+        response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
+    return response

@@ -1,0 +1,172 @@
+"""One table from errors to HTTP, and the two ways of saying them: problem+json, and a line or page of text."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from flask import Flask, Response, render_template, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+
+from .. import errors
+from ..errors import SecretsvcError
+
+log = logging.getLogger("secretsvc.web")
+
+# The first class that fits wins.  Status, stable type where it differs from the error's own kind, title.
+TABLE: tuple[tuple[type[SecretsvcError], int, str | None, str], ...] = (
+    (errors.BadPassword, 422, "invalid", "Invalid"),
+    (errors.BadHeader, 422, "invalid", "Invalid"),
+    (errors.FormatError, 400, "damaged", "Damaged"),
+    (errors.Invalid, 422, None, "Invalid"),
+    (errors.TooLarge, 413, None, "Too large"),
+    (errors.UnsupportedMediaType, 415, None, "Unsupported media type"),
+    (errors.Unauthorized, 401, None, "Unauthorized"),
+    (errors.Forbidden, 403, None, "Forbidden"),
+    (errors.WrongPassword, 403, None, "Wrong password"),
+    (errors.NotFound, 404, None, "Not found"),
+    (errors.NotAnswered, 409, None, "Not answered yet"),
+    (errors.Conflict, 409, None, "Conflict"),
+    (errors.Opened, 410, None, "Opened before"),
+    (errors.Revoked, 410, None, "Revoked"),
+    (errors.Expired, 410, None, "Expired"),
+    (errors.EndedByOperator, 410, None, "Ended by the operator"),
+    (errors.Locked, 423, None, "Locked"),
+    (errors.RateLimited, 429, None, "Too many requests"),
+    (errors.Unavailable, 503, None, "Unavailable"),
+)
+FIELDS: dict[type[SecretsvcError], str] = {
+    errors.BadPassword: "password",
+    errors.BadHeader: "name",
+    errors.BadLink: "link",
+}
+CLAIMANT = "Idempotency-Key"
+
+
+class WrongMethod(SecretsvcError):
+    """An address that exists, asked in a way it does not answer."""
+
+    kind = "method-not-allowed"
+    detail = "This address does not answer that method."
+
+
+class Unexpected(SecretsvcError):
+    """A bug of ours; told without details."""
+
+    kind = "internal-error"
+    detail = "Something went wrong on our side. Please try again, and tell the operator if it stays."
+
+
+def rfc3339(seconds: float | None) -> str | None:
+    """A time as the API says it, in UTC."""
+    return (
+        None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    )
+
+
+def status_of(error: SecretsvcError) -> tuple[int, str, str]:
+    """Status, stable type and title."""
+    if isinstance(error, WrongMethod):
+        return 405, error.kind, "Method not allowed"
+    for cls, status, kind, title in TABLE:
+        if isinstance(error, cls):
+            return status, kind or error.kind, title
+    return 500, error.kind, "Internal error"
+
+
+def fields_of(error: SecretsvcError) -> list[dict[str, str]]:
+    """Which inputs are at fault, each with what is wrong with it."""
+    if isinstance(error, errors.Invalid):
+        return [{"field": field, "message": message} for field, message in error.errors]
+    field = getattr(error, "field", None) or FIELDS.get(type(error))
+    return [{"field": field, "message": error.detail}] if field else []
+
+
+def problem(error: SecretsvcError) -> Response:
+    """RFC 9457 ``application/problem+json``."""
+    status, kind, title = status_of(error)
+    body: dict[str, Any] = {"type": kind, "title": title, "status": status, "detail": error.detail}
+    if isinstance(error, errors.Ended):
+        body["state"] = error.state
+        body["ended_at"] = rfc3339(error.ended_at)
+    if isinstance(error, errors.WrongPassword):
+        body["state"] = "sealed" if error.tries_left else "locked"
+        body["tries_left"] = error.tries_left
+    if isinstance(error, errors.Locked):
+        body["state"] = "locked"
+    if found := fields_of(error):
+        body["errors"] = found
+    return _with_headers(
+        Response(msgspec.json.encode(body), status, mimetype="application/problem+json"), error
+    )
+
+
+def line(error: SecretsvcError) -> Response:
+    """One line of text, for curl."""
+    text = error.detail
+    if isinstance(error, errors.Ended) and error.ended_at:
+        text += f" ({error.state} at {rfc3339(error.ended_at)})"
+    if isinstance(error, errors.Unavailable) and error.claimant:
+        text += f" Send it again with the header '{CLAIMANT}: {error.claimant}'."
+    return _with_headers(Response(text + "\n", status_of(error)[0], mimetype="text/plain"), error)
+
+
+def page(error: SecretsvcError) -> Response:
+    """A page, for a browser."""
+    status, kind, title = status_of(error)
+    ended_at = rfc3339(error.ended_at) if isinstance(error, errors.Ended) else None
+    claimant = error.claimant if isinstance(error, errors.Unavailable) else None
+    text = render_template(
+        "error.html", title=title, kind=kind, error=error, ended_at=ended_at, claimant=claimant
+    )
+    return _with_headers(Response(text, status, mimetype="text/html"), error)
+
+
+def wants_page() -> bool:
+    """Whether a browser asks: it names text/html, curl does not."""
+    return "text/html" in request.headers.get("Accept", "") and "plain" not in request.args
+
+
+def answer(error: SecretsvcError) -> Response:
+    """The error in the way that fits the address and whoever asks."""
+    if request.path.startswith("/api/"):
+        return problem(error)
+    return page(error) if wants_page() else line(error)
+
+
+def install(app: Flask) -> None:
+    """Answer every error with the table, Werkzeug's own and unforeseen ones too."""
+
+    @app.errorhandler(SecretsvcError)
+    def ours(error: SecretsvcError) -> Response:
+        return answer(error)
+
+    @app.errorhandler(HTTPException)
+    def werkzeugs(error: HTTPException) -> Response:
+        if isinstance(error, RequestEntityTooLarge):
+            limit = app.config["MAX_CONTENT_LENGTH"]
+            return answer(errors.TooLarge(limit, field="body"))
+        if isinstance(error, MethodNotAllowed):
+            response = answer(WrongMethod())
+            response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+            return response
+        if error.code == 404:
+            return answer(errors.NotFound())
+        return answer(errors.Damaged("The request is malformed."))
+
+    @app.errorhandler(Exception)
+    def unforeseen(error: Exception) -> Response:
+        log.error("unforeseen", exc_info=error)
+        return answer(Unexpected())
+
+
+def _with_headers(response: Response, error: SecretsvcError) -> Response:
+    if isinstance(error, errors.Unauthorized):
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, errors.RateLimited | errors.Unavailable):
+        response.headers["Retry-After"] = str(max(1, error.retry_after))
+    if isinstance(error, errors.Unavailable) and error.claimant:
+        response.headers[CLAIMANT] = error.claimant
+    return response
