@@ -52,9 +52,7 @@ def connect(conf: Settings) -> tuple[RedisStore, RedisLedger]:
     store.node.check_settings("store", variable("redis_url"), appendfsync=("always", "everysec"))
     ledger.node.check_settings("ledger", variable("ledger_urls"), appendfsync=("always",))
     if store.node.info("server")["run_id"] == ledger.node.info("server")["run_id"]:
-        raise Misconfigured(
-            f"{variable('ledger_urls')}: the ledger must not be the same server as the store."
-        )
+        raise Misconfigured(f"{variable('ledger_urls')}: the ledger must not be the same server as the store.")
     ledger.start(store.high_water())
     store.raise_high_water(*ledger.seen)
     return store, ledger

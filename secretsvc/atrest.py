@@ -329,9 +329,7 @@ def unseal_record(keyring: Keyring, binding: Binding, record: bytes, *, proof: b
     nonce, rest = rest[:NONCE], rest[NONCE:]
     try:
         if kind == PLAIN and proof is None:
-            return AESGCM(hkdf(master, b"record", salt=salt)).decrypt(
-                nonce, rest, binding.associated_data(b"")
-            )
+            return AESGCM(hkdf(master, b"record", salt=salt)).decrypt(nonce, rest, binding.associated_data(b""))
         if kind != WITH_PASSWORD or proof is None:
             raise RecordDamaged
         packed, header, sealed = rest[:25], rest[25 : 25 + CHECK + TAG], rest[25 + CHECK + TAG :]

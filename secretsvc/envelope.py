@@ -285,9 +285,7 @@ def check_envelope(envelope: bytes, *, answer: bool, password: bool) -> int:
     return envelope[0]
 
 
-def seal(
-    key: bytes, payload: Payload, *, stretched: bytes | None = None, nonce: bytes | None = None
-) -> bytes:
+def seal(key: bytes, payload: Payload, *, stretched: bytes | None = None, nonce: bytes | None = None) -> bytes:
     """Return the envelope of a secret, with the password whose S is ``stretched`` where there is one.
 
     A link key seals once.  ``nonce`` (12 bytes) is for test vectors alone: two payloads under one nonce open

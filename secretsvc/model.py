@@ -132,9 +132,7 @@ class Store(Protocol):
     def look(self, id: bytes, token_hash: bytes, *, record: bool) -> Look | None:
         """The secret as this token's holder may see it, or None: unknown, or not theirs."""
 
-    def create(
-        self, id: bytes, receipt: Receipt, receipt_hash: bytes, record: bytes | None
-    ) -> Receipt | None:
+    def create(self, id: bytes, receipt: Receipt, receipt_hash: bytes, record: bytes | None) -> Receipt | None:
         """Store it and return None, or change nothing and return the receipt that is there already.
 
         Raises:

@@ -94,9 +94,7 @@ class Node:
         """
         return self._guarded(lambda: self._evaluate(rule(name), keys, arguments))
 
-    def run_with(
-        self, command: tuple[Argument, ...], name: str, keys: list[str], *arguments: Argument
-    ) -> Any:
+    def run_with(self, command: tuple[Argument, ...], name: str, keys: list[str], *arguments: Argument) -> Any:
         """Send a command and run a rule in one round trip; the rule's raw answer.
 
         Raises:

@@ -49,9 +49,7 @@ class Payload(Masked):
 
     def __post_init__(self) -> None:
         if self.name is not None and (
-            not 1 <= utf8_length(self.name) <= 255
-            or self.name in {".", ".."}
-            or _NOT_IN_NAME.search(self.name)
+            not 1 <= utf8_length(self.name) <= 255 or self.name in {".", ".."} or _NOT_IN_NAME.search(self.name)
         ):
             raise errors.BadHeader
         if self.type is not None and (utf8_length(self.type) > 127 or _NOT_IN_TYPE.search(self.type)):

@@ -60,9 +60,7 @@ class RedisStore:
         has_record = content is not None or bool(stored)
         return Look(id, role.decode(), now_ms / 1000, _receipt(fields), content, has_record, token_hash)
 
-    def create(
-        self, id: bytes, receipt: Receipt, receipt_hash: bytes, record: bytes | None
-    ) -> Receipt | None:
+    def create(self, id: bytes, receipt: Receipt, receipt_hash: bytes, record: bytes | None) -> Receipt | None:
         """See ``model.Store.create``."""
         word, now_ms, *found = self.node.run(
             "create",

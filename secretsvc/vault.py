@@ -16,14 +16,14 @@ The claim, in its numbered steps:
 from __future__ import annotations
 
 import hmac
-import logging
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Literal, NoReturn, TypeVar
+from typing import Literal, TypeVar
 
-from .atrest import Argon2, Binding, Keyring, Slots, WrongProof, joined, seal_record, sha256, unseal_record
+from .atrest import Argon2, Binding, Keyring, Slots, joined, seal_record, sha256, unseal_record
+from .ends import DAY, Ends
 from .envelope import b64
 from .errors import (
     Conflict,
@@ -37,17 +37,13 @@ from .errors import (
     NotAnswered,
     NotFound,
     Opened,
-    RateLimited,
     RecordDamaged,
     RecordMissing,
     Revoked,
-    Unavailable,
-    WrongPassword,
 )
-from .model import ClockOff, Ledger, Look, Receipt, Role, State, Store, Verdict, View
+from .model import ClockOff, Ledger, Look, Receipt, Role, State, Store, View
+from .tries import Tries
 
-DAY = 86_400
-log = logging.getLogger(__name__)
 Prove = Callable[[], bytes]
 T = TypeVar("T")
 
@@ -115,6 +111,8 @@ class Vault:
         self.keyring = keyring
         self.slots = slots
         self.rules = rules or Rules()
+        self.ends = Ends(store, ledger, retry_window=self.rules.retry_window, retention=self.rules.retention)
+        self.tries = Tries(self.ends, slots, cap=self.rules.tries)
 
     # --- making ------------------------------------------------------------------------------------
 
@@ -181,7 +179,7 @@ class Vault:
         body = joined(b"answer", look.id, envelope, facts.encode())
         fingerprint = self._hmac(receipt.key_name, body)
         if not hmac.compare_digest(receipt.answer_fingerprint, fingerprint):
-            if self._truth(look).state != "waiting":
+            if self.ends.truth(look).state != "waiting":
                 raise Conflict("This request has been answered already.")
 
             def attempt() -> str:
@@ -197,7 +195,7 @@ class Vault:
 
             word = _with_right_clock(attempt)
             look = self._look(look.id, look.token_hash, "answerer")
-            self._truth(look)  # revoked while we stored: then this answer does not stay
+            self.ends.truth(look)  # revoked while we stored: then this answer does not stay
             if word == "taken":
                 raise Conflict("This request has been answered already.")
         return self.state(look)
@@ -220,7 +218,7 @@ class Vault:
             LedgerUnavailable: it cannot be told just now.
         """
         try:
-            state: State = self._truth(look).state
+            state: State = self.ends.truth(look).state
             ended_at = None
             if state in ("sealed", "locked") and not look.has_record:
                 raise RecordMissing
@@ -228,7 +226,7 @@ class Vault:
             state, ended_at = end.state, end.ended_at  # type: ignore[assignment]
         view = replace(_view(look.id, look.receipt), state=state, ended_at=ended_at)
         if view.password and look.role == "sender" and state in ("sealed", "locked"):
-            view = replace(view, tries_left=max(0, self.rules.tries - look.receipt.tries))
+            view = replace(view, tries_left=self.tries.left(look.receipt.tries))
         return view
 
     # --- opening -----------------------------------------------------------------------------------
@@ -266,26 +264,27 @@ class Vault:
         claimant_key = key or secrets.token_urlsafe(32)
         claimant = claimant_hash(look.id, claimant_key)
         if receipt.ended and (key is None or look.record is None):
-            self._truth(look)
-        if receipt.state == "waiting" and self._truth(look):
+            self.ends.truth(look)
+        if receipt.state == "waiting" and self.ends.truth(look):
             raise NotAnswered
         if look.record is None or look.now >= receipt.expires_at:
-            self._truth(look)
+            self.ends.truth(look)
             raise RecordMissing
         if receipt.password and prove is None:
-            if self._truth(look).state == "locked":
+            if self.ends.truth(look).state == "locked":
                 raise Locked
             raise Invalid((password_field, "This secret has a password."))
-        with self._try(look, claimant) as reservation:
+        with self.tries.one(look, claimant) if receipt.password else nullcontext("") as reservation:
             envelope = self._unseal(look, prove)
             if inspect:
                 inspect(envelope)
-            verdict = self._end(look, claimant, claimant_key)
-            if verdict.word not in ("won", "again"):
-                self._remember(look, verdict)
-                self._tell(look, verdict)
+            try:
+                verdict = self.ends.end(look, "opened", claimant)
+            except LedgerUnavailable as unclear:
+                unclear.claimant = claimant_key
+                raise
             life = self.rules.retry_window if key else 0
-            self._mark(look, verdict, life_ms=life * 1000, reservation=reservation)
+            self.ends.mark(look, verdict, life=life, reservation=reservation)
         return envelope
 
     def done(self, look: Look, key: str) -> None:
@@ -299,8 +298,8 @@ class Vault:
         if verdict.word == "open":
             raise Conflict("Nobody has claimed this secret.")
         if verdict.word != "done":
-            self._tell(look, verdict)
-        self._mark(look, verdict, life_ms=0)
+            self.ends.tell(look, verdict)
+        self.ends.mark(look, verdict, life=0)
 
     # --- the sender's and the reader's other calls -------------------------------------------------
 
@@ -310,16 +309,13 @@ class Vault:
         Raises:
             Opened, Expired, EndedByOperator: it had ended before.
         """
-        if look.receipt.state != "revoked":
-            if look.receipt.ended or look.now >= look.receipt.expires_at:
-                self._truth(look)
-            verdict = self._end(look, look.token_hash[:16], None, revoke=True)
-            self._remember(look, verdict)
-            if verdict.word not in ("won", "again"):
-                self._tell(look, verdict)
-            receipt = replace(look.receipt, state="revoked", ended_at=verdict.ended_at)
-            look = replace(look, receipt=receipt)
-        return self.state(look)
+        if look.receipt.state == "revoked":
+            return self.state(look)
+        if look.receipt.ended or look.now >= look.receipt.expires_at:
+            self.ends.truth(look)
+        verdict = self.ends.end(look, "revoked", look.token_hash[:16])
+        self.ends.mark(look, verdict, life=0)
+        return replace(_view(look.id, look.receipt), state="revoked", ended_at=verdict.ended_at)
 
     def unlock(self, look: Look) -> View:
         """Give all tries back after too many wrong passwords.
@@ -328,7 +324,7 @@ class Vault:
             Conflict: it is not locked.
             Ended: it has ended.
         """
-        self._truth(look)
+        self.ends.truth(look)
         if not self.store.unlock(look.id):
             raise Conflict("This secret is not locked.")
         return self.state(self._look(look.id, look.token_hash, "sender"))
@@ -353,114 +349,6 @@ class Vault:
             raise NotFound
         return look
 
-    def _truth(self, look: Look) -> Receipt:
-        """The receipt, if it has not ended; before that is said, the ledger is asked.
-
-        Raises:
-            Ended: in whatever way it did.
-        """
-        receipt = look.receipt
-        if receipt.ended:
-            self._tell(look, Verdict("ended", receipt.state, receipt.ended_at or 0))
-        verdict = self.ledger.peek(look.id, receipt.epoch)
-        if verdict.word == "open" and look.now >= receipt.expires_at:
-            verdict = replace(verdict, word="expired", state="expired", ended_at=receipt.expires_at)
-        if verdict.word != "open":
-            self._remember(look, verdict)
-            self._tell(look, verdict)
-        return receipt
-
-    def _tell(self, look: Look, verdict: Verdict) -> NoReturn:
-        at = verdict.ended_at
-        if verdict.word == "epoch":
-            raise EndedByOperator("The operator has ended all unread secrets of that time.", ended_at=at)
-        if verdict.state == "opened":
-            raise Opened("This secret has been opened before, and it opens only once.", ended_at=at)
-        if verdict.state == "revoked":
-            raise Revoked("The sender has revoked this secret; it was not opened.", ended_at=at)
-        unread = "was not answered" if look.receipt.kind == "request" else "was not opened"
-        raise Expired(f"The time of this secret ran out, and it {unread}.", ended_at=at)
-
-    def _remember(self, look: Look, verdict: Verdict) -> None:
-        """Redo the mark for an end that the ledger knows and the receipt does not say yet."""
-        if verdict.word in ("expired", "epoch") or look.receipt.ended:
-            return
-        life = 0
-        if verdict.state == "opened":
-            life = int((verdict.ended_at + 1 + self.rules.retry_window - look.now) * 1000)
-        self._mark(look, verdict, life_ms=life)
-
-    def _mark(self, look: Look, verdict: Verdict, *, life_ms: int, reservation: str = "") -> None:
-        try:
-            self.store.mark(look.id, verdict, life_ms=max(0, life_ms), reservation=reservation)
-        except Unavailable:
-            log.warning("an end was not marked; whoever looks next does it")
-
-    def _end(self, look: Look, claimant: bytes, key: str | None, *, revoke: bool = False) -> Verdict:
-        receipt = look.receipt
-        try:
-            return self.ledger.end(
-                look.id,
-                receipt.epoch,
-                "revoked" if revoke else "opened",
-                claimant,
-                expires_at=receipt.expires_at,
-                window=self.rules.retry_window,
-                keep_until=receipt.expires_at + self.rules.retention + DAY,
-            )
-        except LedgerUnavailable as unclear:
-            unclear.claimant = key
-            raise
-
-    @contextmanager
-    def _try(self, look: Look, claimant: bytes) -> Iterator[str]:
-        """Around a claim: with a password, one reserved try in one slot, settled in every case."""
-        cap, reservation = self.rules.tries, secrets.token_urlsafe(6)
-        if not look.receipt.password:
-            yield ""
-            return
-        if self._won_before(look, claimant):
-            # Proved already, with this very key: the repeat costs no try and cannot be locked out.
-            with self.slots.take():
-                try:
-                    yield ""
-                except WrongProof:
-                    raise WrongPassword(max(0, cap - look.receipt.tries)) from None
-            return
-        if look.receipt.state == "locked":
-            raise Locked
-        with self.slots.take():
-            word, wait = self.store.reserve(look.id, reservation, cap=cap)
-            if word == "locked":
-                raise Locked
-            if word == "pending":
-                raise RateLimited("Every try that is left is being used just now.", retry_after=wait)
-            try:
-                yield reservation
-            except WrongProof:
-                wrong = self.store.settle(look.id, reservation, "wrong", cap=cap)
-                self._truth(look)
-                raise WrongPassword(max(0, cap - wrong)) from None
-            except BaseException:
-                self._give_back(look, reservation)
-                raise
-
-    def _won_before(self, look: Look, claimant: bytes) -> bool:
-        """Whether this claimant has opened it before; anybody else hears how it ended, before any Argon2."""
-        verdict = self.ledger.peek(look.id, look.receipt.epoch)
-        if verdict.word == "open":
-            return False
-        if verdict.state == "opened" and hmac.compare_digest(verdict.claimant, claimant):
-            return True
-        self._remember(look, verdict)
-        self._tell(look, verdict)
-
-    def _give_back(self, look: Look, reservation: str) -> None:
-        try:
-            self.store.settle(look.id, reservation, "back", cap=self.rules.tries)
-        except Unavailable:
-            log.warning("a try was not given back; it runs out by itself")
-
     def _seal(self, id: bytes, receipt: Receipt, envelope: bytes, proof: bytes | None) -> bytes:
         binding = _binding(id, receipt)
         if proof is None:
@@ -471,11 +359,9 @@ class Vault:
     def _unseal(self, look: Look, prove: Prove | None) -> bytes:
         try:
             proof = prove() if prove and look.receipt.password else None
-            return unseal_record(
-                self.keyring, _binding(look.id, look.receipt), look.record or b"", proof=proof
-            )
+            return unseal_record(self.keyring, _binding(look.id, look.receipt), look.record or b"", proof=proof)
         except (RecordDamaged, KeyMissing):
-            self._truth(look)  # an ended secret is told as ended, whatever became of its record
+            self.ends.truth(look)  # an ended secret is told as ended, whatever became of its record
             raise
 
     def _repeated(self, new: New, receipt: Receipt) -> bytes:

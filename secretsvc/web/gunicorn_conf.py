@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import sys
 from typing import Any
 
 import gunicorn.http.wsgi
@@ -43,6 +45,27 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa:
 
 # The Server header cannot be left out; it need not name the software.
 gunicorn.http.wsgi.SERVER = "secretsvc"
+
+
+def on_starting(server: Any) -> None:
+    """Refuse an address that is taken; gunicorn calls this once, before any worker.
+
+    With ``reuse_port`` each worker binds for itself.  Two services on one port would then share its requests
+    unnoticed, and beside a listener of another kind the workers would die and be replaced for ever.
+    """
+    if server.master_pid:  # an upgrade (SIGUSR2): the port is ours already
+        return
+    host, _, port = bind.rpartition(":")
+    try:
+        [(family, kind, _, _, address), *_] = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM
+        )
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        server.log.error("cannot listen on %s: %s", bind, error.strerror)
+        sys.exit(1)
 
 
 class WithoutInput(logging.Filter):

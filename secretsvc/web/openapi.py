@@ -16,9 +16,7 @@ B64_16 = {"type": "string", "pattern": "^[A-Za-z0-9_-]{22}$"}
 B64_32 = {"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"}
 TIME = {"type": "string", "format": "date-time"}
 STATES = ["waiting", "sealed", "locked", "opened", "revoked", "expired"]
-KINDS = sorted(
-    {kind or cls.kind for cls, _, kind, _ in TABLE if hasattr(cls, "kind")} | {"method-not-allowed"}
-)
+KINDS = sorted({kind or cls.kind for cls, _, kind, _ in TABLE if hasattr(cls, "kind")} | {"method-not-allowed"})
 
 
 class Problem(msgspec.Struct, forbid_unknown_fields=True):
@@ -168,7 +166,7 @@ def document(conf: Settings) -> dict[str, Any]:
             },
             f"{secret}/claim": {
                 "post": call(
-                    "The one opening, for the link's holder; answers to requests need an agent's API token too.",
+                    "The one opening, for the link's holder; answers to requests also take an agent's token.",
                     200,
                     "Envelope",
                     "400 401 403 404 409 410 413 415 422 423 429 503",
@@ -288,9 +286,7 @@ def install(app: Flask, conf: Settings) -> None:
     @app.get("/api")
     def openapi_page() -> str:
         """The description as a page."""
-        return render_template(
-            "api.html", paths=described["paths"], schemas=described["components"]["schemas"]
-        )
+        return render_template("api.html", paths=described["paths"], schemas=described["components"]["schemas"])
 
 
 def _call(

@@ -47,10 +47,8 @@ Send a secret, get a link that opens once:
 Add -F 'password=<file' for a password, -F expires=3d for how long the link works.
 Here the server seals it. To keep it from the server, use the page in a browser or 'secretsvc send'.
 """
-POST_TO_LINK = (
-    "curl does not send the part of a link after #, so this said nothing about the secret and used \
+POST_TO_LINK = "curl does not send the part of a link after #, so this said nothing about the secret and used \
 nothing up. Use: printf %s \"$LINK\" | curl -F 'link=<-' {url}/open\n"
-)
 
 
 @pages.before_request

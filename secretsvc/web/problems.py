@@ -61,9 +61,7 @@ class Unexpected(SecretsvcError):
 
 def rfc3339(seconds: float | None) -> str | None:
     """A time as the API says it, in UTC."""
-    return (
-        None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    )
+    return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def status_of(error: SecretsvcError) -> tuple[int, str, str]:
