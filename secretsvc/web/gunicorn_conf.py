@@ -53,8 +53,6 @@ def on_starting(server: Any) -> None:
     With ``reuse_port`` each worker binds for itself.  Two services on one port would then share its requests
     unnoticed, and beside a listener of another kind the workers would die and be replaced for ever.
     """
-    if server.master_pid:  # an upgrade (SIGUSR2): the port is ours already
-        return
     host, _, port = bind.rpartition(":")
     try:
         [(family, kind, _, _, address), *_] = socket.getaddrinfo(
@@ -64,7 +62,7 @@ def on_starting(server: Any) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        server.log.error("cannot listen on %s: %s", bind, error.strerror)
+        server.log.error("cannot listen on %s: %s", bind, error.strerror)  # noqa: TRY400
         sys.exit(1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import stat
 import subprocess
@@ -89,6 +90,7 @@ def connected(url: str) -> Iterator[redis.Redis]:
 def server_pid(url: str) -> int | None:
     """The process that answers at this address."""
     with connected(url) as client, contextlib.suppress(redis.RedisError):
+        client.ping()  # refused while it loads its data, which INFO is not
         return int(client.info("server")["process_id"])
     return None
 
@@ -103,19 +105,29 @@ class Supervisor:
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
             start_new_session=True,
         )
-        self.seen: list[str] = []
+        self.said = ""
         self.pids: list[int] = []
 
-    def read_until(self, start: str) -> str:
+    def _read(self, deadline: float) -> bool:
+        """Take in more of what it says; False when nobody is left to say anything."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.seen.append(line)
-            if line.startswith(start):
-                return line
-        raise AssertionError(f"no {start!r} in: {''.join(self.seen)}")
+        left = max(0.0, deadline - time.monotonic())
+        ready, _, _ = select.select([self.process.stdout], [], [], left)
+        assert ready, f"it goes on: {self.said}"
+        chunk = os.read(self.process.stdout.fileno(), 65536)
+        self.said += chunk.decode()
+        return bool(chunk)
+
+    def read_until(self, start: str) -> str:
+        """Wait for a line that starts so."""
+        deadline = time.monotonic() + 20
+        while True:
+            for line in self.said.splitlines(keepends=True):
+                if line.startswith(start) and line.endswith("\n"):
+                    return line
+            assert self._read(deadline), f"no {start!r} in: {self.said}"
 
     def ready(self) -> Supervisor:
         web = int(self.read_until("web ready").split()[2])
@@ -125,10 +137,11 @@ class Supervisor:
         return self
 
     def ended(self) -> tuple[int, str]:
-        """Wait for its end: exit code, and all it said."""
-        assert self.process.stdout is not None
-        self.seen += self.process.stdout.readlines()  # ends when nobody holds the pipe, so not with an orphan
-        return self.process.wait(10), "".join(self.seen)
+        """Wait for its end and everybody's who shares its output: exit code, and all it said."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and self._read(deadline):
+            pass
+        return self.process.wait(10), self.said
 
     def __enter__(self) -> Supervisor:
         return self

@@ -77,9 +77,7 @@ def do_password(case):
 
 
 def do_check(case):
-    checked = envelope.check_envelope(
-        unb64(case["envelope"]), answer=case["answer"], password=case["password"]
-    )
+    checked = envelope.check_envelope(unb64(case["envelope"]), answer=case["answer"], password=case["password"])
     return {"type": checked}
 
 
@@ -235,9 +233,7 @@ def test_documented_example_is_the_vectors():
     ]
     assert [value.hex() for value in shown if value.hex() not in documented] == []
     assert f"https://secrets.example/r#{case['request']}" in documented
-    assert [
-        point for point in make.LOW_ORDER[:5] if point.to_bytes(32, "little").hex() not in documented
-    ] == []
+    assert [point for point in make.LOW_ORDER[:5] if point.to_bytes(32, "little").hex() not in documented] == []
 
 
 def test_every_refusal_and_operation_is_documented():

@@ -77,9 +77,7 @@ def public(private: bytes) -> bytes:
 
 
 def dh(private: bytes, public_key: bytes) -> bytes:
-    return X25519PrivateKey.from_private_bytes(private).exchange(
-        X25519PublicKey.from_public_bytes(public_key)
-    )
+    return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public_key))
 
 
 def hpke_context(shared_dh: bytes, enc: bytes, recipient: bytes, info: bytes) -> tuple[AESGCM, bytes]:
@@ -245,9 +243,7 @@ def accepted() -> list[dict]:
     for content_bytes, padded in [(0, 1280), (254, 1280), (255, 1536), (2**20, 2**20 + 1280)]:
         for is_answer, overhead in [(False, 29), (True, 49)]:
             name = f"longest {'answer' if is_answer else 'envelope'} around {content_bytes} bytes"
-            add(
-                name, "limit", content_bytes=content_bytes, answer=is_answer, envelope_bytes=padded + overhead
-            )
+            add(name, "limit", content_bytes=content_bytes, answer=is_answer, envelope_bytes=padded + overhead)
     return cases
 
 
@@ -446,17 +442,13 @@ def envelopes(add) -> None:
     unseal_answer("damaged", "tag altered", flip(sealed, -1))
     unseal_answer("damaged", "another link key", sealed, k=fixed("another key"))
     unseal_answer("unknown-type", "not an answer", plain)
-    unseal_answer(
-        "damaged", "sealed for another id", answer(fixed("id", 16) + request[16:], padded, ephemeral)
-    )
+    unseal_answer("damaged", "sealed for another id", answer(fixed("id", 16) + request[16:], padded, ephemeral))
     # These fit their tags, only the encapsulated key is wrong: who picks it so picks the shared secret.
     for u in LOW_ORDER:
         chosen = answer(request, padded, ephemeral, enc=u.to_bytes(32, "little"), shared=bytes(32))
         unseal_answer("damaged", f"encapsulated key of low order, {u:#x}", chosen)
     high = flip_high_bit(public(ephemeral))
-    unseal_answer(
-        "damaged", "encapsulated key with the high bit", answer(request, padded, ephemeral, enc=high)
-    )
+    unseal_answer("damaged", "encapsulated key with the high bit", answer(request, padded, ephemeral, enc=high))
     # 9 is the base point, so the shared point is the recipient's public key.
     nine = (P + 9).to_bytes(32, "little")
     chosen = answer(request, padded, ephemeral, enc=nine, shared=request[16:])
