@@ -1,0 +1,90 @@
+"""Settings are all checked at start, and all in the README."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from secretsvc import settings
+from secretsvc.errors import Misconfigured
+from secretsvc.settings import Settings, from_env, variable
+from tests.harness import ROOT
+
+
+def test_defaults_need_no_environment() -> None:
+    found = from_env({"PATH": "/bin"})
+    assert found == Settings()
+    assert found.base_url == "http://127.0.0.1:8000"
+    assert found.embedded
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert from_env({"SECRETSVC_WORKERS": ""}) == Settings()
+
+
+def test_a_misspelt_variable_is_refused_with_the_right_one() -> None:
+    with pytest.raises(Misconfigured, match="SECRETSVC_RETRY_WINDOW"):
+        from_env({"SECRETSVC_RETRY_WINDOWS": "5"})
+
+
+REFUSED = {
+    "workers": ["0", "-1", "two", "1.5", "1e9"],
+    "threads": ["0"],
+    "create": ["everyone"],
+    "open": ["staff"],
+    "retry_window": ["0", "601"],
+    "default_expires_in": ["59", "2678401", "1d"],
+    "max_secret_bytes": ["0", "1023", "99999999999"],
+    "argon2_memory_kib": ["1024", "262145"],
+    "password_tries": ["0", "101"],
+    "bind": ["8000", "localhost", "a:b:c"],
+    "public_url": [
+        "example.org",
+        "ftp://example.org",
+        "https://example.org/",
+        "https://u:pw@example.org",
+        "https://",
+    ],
+    "redis_url": ["http://localhost", "localhost:6379"],
+    "log_level": ["loud"],
+    "trusted_proxies": ["-1", "11"],
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(f, v) for f, values in REFUSED.items() for v in values])
+def test_a_bad_value_is_refused_by_name_and_not_repeated(field: str, value: str) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        from_env(
+            {variable(field): value, variable("ledger_urls"): "redis://ledger"}
+            if field == "redis_url"
+            else {variable(field): value}
+        )
+    assert variable(field) in str(refused.value)
+    assert "pw" not in str(refused.value)
+
+
+def test_a_redis_without_a_ledger_is_refused() -> None:
+    with pytest.raises(Misconfigured, match="SECRETSVC_LEDGER_URLS is missing"):
+        from_env({"SECRETSVC_REDIS_URL": "redis://store"})
+    with pytest.raises(Misconfigured, match="SECRETSVC_REDIS_URL is missing"):
+        from_env({"SECRETSVC_LEDGER_URLS": "redis://ledger"})
+    with pytest.raises(Misconfigured, match="must not be the store"):
+        from_env({"SECRETSVC_REDIS_URL": "redis://one", "SECRETSVC_LEDGER_URLS": "redis://one"})
+
+
+def test_every_setting_is_in_the_readme_with_its_default() -> None:
+    readme = (ROOT / "README.md").read_text()
+    rows = dict(re.findall(r"^\| `(SECRETSVC_[A-Z0-9_]+)` \| ([^|]*) \|", readme, re.M))
+    assert set(rows) == {variable(field) for field in Settings.__struct_fields__}
+    for field, default in zip(Settings.__struct_fields__, Settings.__struct_defaults__, strict=True):
+        said = rows[variable(field)].strip().strip("`").replace(",", "")
+        assert said == (str(default) if default != "" else "-"), variable(field)
+
+
+def test_the_readers_of_the_environment_are_settings_alone() -> None:
+    for path in [ROOT / "app.py", *(ROOT / "secretsvc").rglob("*.py")]:
+        if path.name != "settings.py":
+            assert not re.search(r"\benviron\b|\bgetenv\b", path.read_text()), path
+    assert "environ" in (ROOT / "secretsvc" / "settings.py").read_text()
+    assert settings.PREFIX == "SECRETSVC_"
