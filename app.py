@@ -76,6 +76,7 @@ def create_app(conf: Settings | None = None, *, service: Service | None = None) 
     app.config["MAX_FORM_MEMORY_SIZE"] = app.config["MAX_CONTENT_LENGTH"]
     app.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     app.jinja_env.globals["operator"] = conf.operator
+    app.jinja_env.filters |= {"rfc3339": problems.rfc3339, "utc": problems.utc}
     app.extensions["secretsvc"] = service or make_service(conf)
     app.register_blueprint(api)
     app.register_blueprint(pages)

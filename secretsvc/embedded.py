@@ -13,8 +13,9 @@ folder, then the web server, and keeps all three.  What it promises:
 A file that ends in the middle of an entry is what a power cut leaves of a write nobody was answered for, but
 also what a broken disk or a half-copied backup leaves of used secrets.  The store drops such a tail: it
 decides nothing.  The ledger cannot know which it was, so it refuses to start and the message says what a
-person has to decide and how.  (The log's own advice, ``valkey-check-aof --fix`` on the manifest, is not it:
-Valkey 9.1 takes its own base file for damaged there and would cut that to nothing.)
+person has to decide and how.  (The log's own advice,
+``valkey-check-aof --fix`` on the manifest, does not work: Valkey 9.1 takes its own base file for damaged there
+and gives up.)
 """
 
 from __future__ import annotations
@@ -273,8 +274,6 @@ def supervise(
     do, everything stopped.  Main thread only.
     """
     with Signals() as signals, Servers(data_dir, maxmemory_bytes=maxmemory_bytes) as servers:
-        if signals.asked_to_stop:  # while the servers were loading
-            return 0
         child = spawn(web(servers.urls), servers.handed_down)
         try:
             while not signals.asked_to_stop:

@@ -106,7 +106,7 @@ def create() -> Response | tuple[str, int]:
         "created.html",
         link=link,
         receipt=receipt_url(here, sealed.created),
-        expires_at=rfc3339(sealed.created.view.expires_at),
+        expires_at=sealed.created.view.expires_at,
         password=bool(password),
     ), 201
 
@@ -119,7 +119,10 @@ def open_page() -> Response | str:
     if not wants_page():
         return _text(HOW_TO_OPEN.format(url=here.settings.base_url))
     return render_template(
-        "open.html", idempotency_key=secrets.token_urlsafe(32), allowed=here.settings.open == "anyone"
+        "open.html",
+        idempotency_key=secrets.token_urlsafe(32),
+        allowed=here.settings.open == "anyone",
+        arrived=request.path == "/s",
     )
 
 
@@ -177,7 +180,7 @@ def receipt() -> Response | str:
     view = getattr(here.vault, action or "state")(look)
     if "plain" in form or not wants_page():
         return _text("".join(f"{name}: {value}\n" for name, value in shown(view).items()))
-    return render_template("receipt.html", view=view, receipt=link, rfc3339=rfc3339)
+    return render_template("receipt.html", view=view, receipt=link)
 
 
 @pages.get("/s#<path:rest>")

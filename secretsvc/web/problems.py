@@ -64,6 +64,11 @@ def rfc3339(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def utc(seconds: float) -> str:
+    """A time as the pages without script say it."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 def status_of(error: SecretsvcError) -> tuple[int, str, str]:
     """Status, stable type and title."""
     if isinstance(error, WrongMethod):
@@ -114,7 +119,7 @@ def line(error: SecretsvcError) -> Response:
 def page(error: SecretsvcError) -> Response:
     """A page, for a browser."""
     status, kind, title = status_of(error)
-    ended_at = rfc3339(error.ended_at) if isinstance(error, errors.Ended) else None
+    ended_at = error.ended_at if isinstance(error, errors.Ended) else None
     claimant = error.claimant if isinstance(error, errors.Unavailable) else None
     text = render_template(
         "error.html", title=title, kind=kind, error=error, ended_at=ended_at, claimant=claimant

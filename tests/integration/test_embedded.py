@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -426,6 +427,14 @@ def test_a_killed_supervisor_leaves_nobody_and_a_new_start_finds_all(tmp_path: P
         with embedded.Servers(tmp_path) as servers, connected(servers.urls.ledger) as client:
             assert client.get("key") == "value"
             assert not any(alive(pid) for pid in supervisor.pids)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_a_child_whose_parent_died_before_it_could_follow_does_not_begin() -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    child = subprocess.Popen(["true"], preexec_fn=partial(processes._follow, dead.pid))
+    assert child.wait() == 1
 
 
 def test_without_the_kernels_help_the_next_start_takes_over(
