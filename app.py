@@ -15,12 +15,10 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from secretsvc import atrest, embedded, settings
-from secretsvc.errors import LedgerUnavailable, Misconfigured, StoreUnavailable, Unavailable
-from secretsvc.ledger import RedisLedger
-from secretsvc.node import Node
+from secretsvc.backends import connect
+from secretsvc.errors import LedgerUnavailable, Misconfigured, Unavailable
 from secretsvc.processes import Command
 from secretsvc.settings import Settings, variable
-from secretsvc.store import RedisStore
 from secretsvc.tokens import Tokens
 from secretsvc.vault import Rules, Vault
 from secretsvc.web import headers, logs, openapi, problems
@@ -32,30 +30,6 @@ from secretsvc.web.service import Service
 ROOT = Path(__file__).resolve().parent
 WEB = (sys.executable, "-m", "gunicorn", "-c", "python:secretsvc.web.gunicorn_conf", "app:create_app()")
 log = logging.getLogger("secretsvc")
-
-
-def connect(conf: Settings) -> tuple[RedisStore, RedisLedger]:
-    """Store and ledger, checked: a server that could forget or revive secrets is refused.
-
-    Raises:
-        Misconfigured: naming the setting.
-        Unavailable: one of them does not answer.
-    """
-    sockets = embedded.urls(Path(conf.data_dir))
-    connections = conf.threads + 2
-    store_url, ledger_url = conf.redis_url or sockets.store, conf.ledger_urls or sockets.ledger
-    store = RedisStore(
-        Node(store_url, connections=connections, unavailable=StoreUnavailable),
-        retention=conf.receipt_retention,
-    )
-    ledger = RedisLedger(Node(ledger_url, connections=connections, unavailable=LedgerUnavailable))
-    store.node.check_settings("store", variable("redis_url"), appendfsync=("always", "everysec"))
-    ledger.node.check_settings("ledger", variable("ledger_urls"), appendfsync=("always",))
-    if store.node.info("server")["run_id"] == ledger.node.info("server")["run_id"]:
-        raise Misconfigured(f"{variable('ledger_urls')}: the ledger must not be the same server as the store.")
-    ledger.start(store.high_water())
-    store.raise_high_water(*ledger.seen)
-    return store, ledger
 
 
 def create_app(conf: Settings | None = None, *, service: Service | None = None) -> Flask:

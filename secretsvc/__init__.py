@@ -19,8 +19,10 @@ From the bottom up; each module uses only what stands above it:
 ``tokens``         API tokens
 ``processes``      child processes, signals, locks
 ``embedded``       the embedded default: store and ledger as child processes
+``backends``       store and ledger as the settings name them
 ``web``            Flask: API, pages, errors, limits, logs
 ``client``         the service's other end of the wire, for the command line
+``terminal``       where the command line reads and writes: files, pipes, the terminal
 ``cli``            the command line
 =================  =======================================================================================
 

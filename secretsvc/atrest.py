@@ -155,12 +155,21 @@ def first_key(path: Path, data_dir: Path) -> None:
     """
     if path.exists():
         return
+    refuse_data_without_keyring(path, data_dir)
+    save_keyring(path, {time.strftime("%Y-%m-%d", time.gmtime()): secrets.token_bytes(32)})
+
+
+def refuse_data_without_keyring(path: Path, data_dir: Path) -> None:
+    """Make sure that a new keyring is not one that has gone missing.
+
+    Raises:
+        Misconfigured: the keyring is missing although there is data sealed with its keys.
+    """
     if (data_dir / "store").exists():
         raise Misconfigured(
             f"The keyring {path} is missing, and {data_dir} holds secrets sealed with its keys. Bring it back, "
             "or move the folder away to start anew."
         )
-    save_keyring(path, {time.strftime("%Y-%m-%d", time.gmtime()): secrets.token_bytes(32)})
 
 
 def _check_key(name: str, key: bytes) -> None:
@@ -352,3 +361,13 @@ def sha256(data: bytes) -> bytes:
 def joined(*parts: bytes) -> bytes:
     """Parts in a row, each behind its 4-byte length, so that no two lists of parts look alike."""
     return b"".join(struct.pack(">I", len(part)) + part for part in parts)
+
+
+def separated(row: bytes) -> list[bytes]:
+    """The parts that ``joined`` put in a row."""
+    parts = []
+    while row:
+        end = 4 + int.from_bytes(row[:4], "big")
+        parts.append(row[4:end])
+        row = row[end:]
+    return parts

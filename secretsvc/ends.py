@@ -10,7 +10,7 @@ import logging
 from dataclasses import replace
 from typing import NoReturn
 
-from .errors import EndedByOperator, Expired, Opened, Revoked, Unavailable
+from .errors import EndedByOperator, Expired, LedgerUnavailable, Opened, Revoked, Unavailable
 from .model import End, Ledger, Look, Receipt, Store, Verdict
 
 DAY = 86_400
@@ -59,9 +59,13 @@ class Ends:
 
         Raises:
             Ended: somebody else was first, or time was.
-            LedgerUnavailable: it may have been decided, or not.
+            LedgerUnavailable: it may have been decided, or not; or the ledger is older than the receipt.
         """
         receipt = look.receipt
+        if receipt.ended and self.ledger.peek(look.id, receipt.epoch).word == "open":
+            # The receipt knows of an end that the ledger has forgotten: it was rolled back under a process that
+            # had not seen its latest ends, and would decide again.
+            raise LedgerUnavailable
         verdict = self.ledger.end(
             look.id,
             receipt.epoch,
@@ -101,6 +105,8 @@ class Ends:
         Raises:
             Opened, Revoked, Expired, EndedByOperator: as it was.
         """
+        if verdict.word == "epoch" and look.receipt.ended:
+            verdict = Verdict("ended", look.receipt.state, look.receipt.ended_at or 0)
         at = verdict.ended_at
         if verdict.word == "epoch":
             raise EndedByOperator("The operator has ended all unread secrets of that time.", ended_at=at)

@@ -88,6 +88,10 @@ class RedisLedger:
         self._learn(found, sequence)
         return bytes(found)
 
+    def ruling(self) -> bytes:
+        """The epoch the node itself says, whatever its past; empty where there is none."""
+        return self._ask()[0]
+
     def epoch(self) -> bytes:
         """The epoch that rules now, asked at most once a second.
 
@@ -157,8 +161,8 @@ class RedisLedger:
 
     def _refuse_behind(self, epoch: bytes, sequence: int) -> None:
         known, highest = self.seen
-        if not epoch or (known and epoch_number(epoch) < epoch_number(known)):
-            raise LedgerUnavailable
+        if not epoch or (known and epoch != known and epoch_number(epoch) <= epoch_number(known)):
+            raise LedgerUnavailable  # emptied, rolled back or swapped
         if epoch == known and sequence < highest:
             raise LedgerUnavailable
 

@@ -67,6 +67,10 @@ class Node:
             protocol=2,
             max_connections=connections,
         )
+        # Answers come raw: redis-py makes a mere bool of what SET with GET returns.
+        callbacks: Any = self._redis.response_callbacks
+        for name in set(callbacks) - {"INFO"}:
+            del callbacks[name]
         self._unavailable = unavailable
 
     def __repr__(self) -> str:

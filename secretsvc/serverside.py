@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, field
 
 from . import envelope as format
-from .atrest import hkdf, joined, sha256
+from .atrest import hkdf, joined, separated, sha256
 from .envelope import Payload
 from .errors import Conflict, FormatError, Invalid, KeyMissing, RecordDamaged, TooLarge
 from .model import Look
@@ -26,30 +26,42 @@ class Sealed:
     key: bytes = field(repr=False)
 
 
-def create(
-    vault: Vault,
-    payload: Payload,
-    *,
-    password: str,
-    expires_in: int,
-    language: str | None,
-    label: str | None,
-    max_bytes: int,
-    idempotency_key: str | None = None,
-    caller: str = "",
-) -> Sealed:
-    """Seal a secret here and store it.
+@dataclass(frozen=True)
+class Wish:
+    """What somebody wants the server to seal.
 
-    With an Idempotency-Key the link key is derived from it and a master key, so a repeat gets the same link;
-    what is kept for that tells nothing about the body without the master key and the link.
-
-    Args:
-        vault: where to.
+    Attributes:
         payload: the secret.
         password: empty for none.
         expires_in: seconds.
         language: of the link, for the pages.
         label: for the ticket module.
+    """
+
+    payload: Payload
+    expires_in: int
+    password: str = field(default="", repr=False)
+    language: str | None = None
+    label: str | None = None
+
+    def body(self) -> bytes:
+        """All of it but the password as bytes, no two wishes the same."""
+        words = (self.payload.name, self.payload.type, str(self.expires_in), self.language, self.label)
+        return joined(self.payload.content, *(b"" if w is None else b"\x01" + w.encode() for w in words))
+
+
+def create(
+    vault: Vault, wish: Wish, *, max_bytes: int, idempotency_key: str | None = None, caller: str = ""
+) -> Sealed:
+    """Seal a secret here and store it.
+
+    With an Idempotency-Key the link key is derived from it and a master key, so that a repeat gets the same
+    link.  What is kept for a day to tell a repeat from another body says nothing about the body without the
+    master key and the link.
+
+    Args:
+        vault: where to.
+        wish: what to seal.
         max_bytes: the most content allowed.
         idempotency_key: the caller's, or None.
         caller: the API token's id, or empty.
@@ -57,44 +69,66 @@ def create(
     Raises:
         Invalid: the same key came with another body before.
         Conflict: the key is known and its master key was dropped.
-        TooLarge, BadPassword, BadHeader, Busy: nothing was stored.
+        TooLarge, BadPassword, Busy: nothing was stored.
     """
-    if len(payload.content) > max_bytes:
+    if len(wish.payload.content) > max_bytes:
         raise TooLarge(max_bytes, field="secret")
-    key_name, key, tag = vault.keyring.newest, format.new_key(), os.urandom(16)
-    if idempotency_key is not None:
-        key = _key(vault, key_name, idempotency_key, caller)
-    stretched = _stretch(vault, key, password)
-    if idempotency_key is not None:
-        place = sha256(joined(b"secretsvc/v1/idempotency", caller.encode(), idempotency_key.encode()))
-        mac = _mac(vault, key_name, key, stretched, payload, expires_in, language, label)
-        known = vault.store.remember(place, joined(key_name.encode(), mac, tag))
-        if known is not None:
-            known_name, known_mac, tag = _parts(known)
-            try:
-                if known_name != key_name:
-                    key_name, key = known_name, _key(vault, known_name, idempotency_key, caller)
-                    stretched = _stretch(vault, key, password)
-                    mac = _mac(vault, key_name, key, stretched, payload, expires_in, language, label)
-            except KeyMissing:
-                raise Conflict("This Idempotency-Key belongs to a secret that is gone for good.") from None
-            if not hmac.compare_digest(mac, known_mac):
-                raise Invalid(("Idempotency-Key", "It came with another body before."))
-    handles = format.derive_handles(key)
-    created = vault.create(
-        New(
-            id=handles.id,
-            token=handles.token,
-            expires_in=expires_in,
-            envelope=format.seal(key, payload, stretched=stretched),
-            proof=None if stretched is None else format.proof(stretched),
-            language=language,
-            label=label,
-            sealed_by="server",
-            fingerprint=tag,
-        )
+    if idempotency_key is None:
+        key = format.new_key()
+        sealing = _Sealing(key, _stretch(vault, key, wish.password), os.urandom(12), os.urandom(16))
+    else:
+        sealing = _recalled(vault, wish, idempotency_key, caller)
+    handles = format.derive_handles(sealing.key)
+    stretched = sealing.stretched
+    new = New(
+        id=handles.id,
+        token=handles.token,
+        expires_in=wish.expires_in,
+        envelope=format.seal(sealing.key, wish.payload, stretched=stretched, nonce=sealing.nonce),
+        proof=None if stretched is None else format.proof(stretched),
+        language=wish.language,
+        label=wish.label,
+        sealed_by="server",
+        fingerprint=sealing.tag,
     )
-    return Sealed(created, key)
+    return Sealed(vault.create(new), sealing.key)
+
+
+@dataclass(frozen=True, repr=False)
+class _Sealing:
+    """What a secret is sealed with; ``tag`` is the fingerprint kept in its receipt."""
+
+    key: bytes
+    stretched: bytes | None
+    nonce: bytes
+    tag: bytes
+
+
+def _recalled(vault: Vault, wish: Wish, idempotency_key: str, caller: str) -> _Sealing:
+    """The same sealing for the same Idempotency-Key, caller and body: what is remembered is written first."""
+    place = sha256(joined(b"secretsvc/v1/idempotency", caller.encode(), idempotency_key.encode()))
+
+    def under(key_name: str, tag: bytes) -> tuple[_Sealing, bytes]:
+        key = vault.keyring.derive(key_name, b"link", idempotency_key.encode(), caller.encode())
+        stretched = _stretch(vault, key, wish.password)
+        # Under the master key, and behind the stretching: guessing the body costs what guessing the link does.
+        secret = vault.keyring.get(key_name) + key + (stretched or b"")
+        mac = hmac.digest(hkdf(secret, b"body"), wish.body(), "sha256")
+        return _Sealing(key, stretched, hkdf(mac, b"nonce", length=12), tag), mac
+
+    newest = vault.keyring.newest
+    sealing, mac = under(newest, os.urandom(16))
+    known = vault.store.remember(place, joined(newest.encode(), mac, sealing.tag))
+    if known is None:
+        return sealing
+    key_name, known_mac, tag = separated(known)
+    try:
+        sealing, mac = under(key_name.decode(), tag)
+    except KeyMissing:
+        raise Conflict("This Idempotency-Key belongs to a secret that is gone for good.") from None
+    if not hmac.compare_digest(mac, known_mac):
+        raise Invalid(("Idempotency-Key", "It came with another body before."))
+    return sealing
 
 
 def look(vault: Vault, key: bytes) -> Look:
@@ -147,33 +181,3 @@ def _stretch(vault: Vault, key: bytes, password: str) -> bytes | None:
         return None
     with vault.slots.take():
         return format.stretch_password(key, password)
-
-
-def _key(vault: Vault, key_name: str, idempotency_key: str, caller: str) -> bytes:
-    return vault.keyring.derive(key_name, b"link", idempotency_key.encode(), caller.encode())
-
-
-def _mac(
-    vault: Vault,
-    key_name: str,
-    key: bytes,
-    stretched: bytes | None,
-    payload: Payload,
-    expires_in: int,
-    language: str | None,
-    label: str | None,
-) -> bytes:
-    """What tells this body from another: under the master key and, with a password, behind its stretching."""
-    secret = vault.keyring.get(key_name) + key + (stretched or b"")
-    words = (payload.name, payload.type, str(expires_in), language, label)
-    body = joined(payload.content, *(b"" if w is None else b"\x01" + w.encode() for w in words))
-    return hmac.digest(hkdf(secret, b"body"), body, "sha256")
-
-
-def _parts(known: bytes) -> tuple[str, bytes, bytes]:
-    parts = []
-    while known:
-        length = int.from_bytes(known[:4], "big")
-        parts.append(known[4 : 4 + length])
-        known = known[4 + length :]
-    return parts[0].decode(), parts[1], parts[2]

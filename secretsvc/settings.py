@@ -23,6 +23,7 @@ from .errors import Misconfigured
 PREFIX = "SECRETSVC_"
 MAX_EXPIRES_IN = 31 * 86400
 MIN_EXPIRES_IN = 60
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -76,6 +77,19 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def keyring_path(self) -> Path:
         """The keyring file: its own setting, else ``keyring`` in the data folder."""
         return Path(self.keyring_file) if self.keyring_file else Path(self.data_dir) / "keyring"
+
+
+def duration(text: str) -> int:
+    """Seconds of a link's life as people write it: ``30m``, ``12h``, ``3d``, ``2w``, or plain seconds.
+
+    Raises:
+        ValueError: not one, or not between 60 seconds and 31 days; its message says what is expected.
+    """
+    found = re.fullmatch(r"([0-9]{1,8})([smhdw]?)", text.strip())
+    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not MIN_EXPIRES_IN <= seconds <= MAX_EXPIRES_IN:
+        raise ValueError("Expected 60 seconds to 31 days, as in 30m, 12h or 3d.")
+    return seconds
 
 
 def variable(field: str) -> str:

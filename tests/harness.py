@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -210,7 +211,8 @@ class InProcess:
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> Answer:
         found = self._client.open(path, method=method, data=body, headers=headers or {})
-        return Answer(found.status_code, {k.lower(): v for k, v in found.headers.items()}, found.data)
+        with contextlib.closing(found):  # a file, if it is one
+            return Answer(found.status_code, {k.lower(): v for k, v in found.headers.items()}, found.data)
 
     get = Client.get
     post = Client.post
@@ -231,11 +233,18 @@ class Secret:
 
     @classmethod
     def make(
-        cls, content: bytes = b"hunter2", *, password: str = "", expires_in: int = 3600, **more: Any
+        cls,
+        content: bytes = b"hunter2",
+        *,
+        password: str = "",
+        stretched: bytes | None = None,
+        expires_in: int = 3600,
+        **more: Any,
     ) -> Secret:
+        """``stretched``: 32 bytes instead of a stretched password, where stretching is not the point."""
         key = envelope.new_key()
         handles = envelope.derive_handles(key)
-        stretched = envelope.stretch_password(key, password)
+        stretched = stretched or envelope.stretch_password(key, password)
         body = {
             "id": b64(handles.id),
             "token": b64(handles.token),

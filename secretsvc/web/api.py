@@ -10,8 +10,9 @@ from msgspec import Meta
 
 from .. import serverside
 from ..envelope import Payload, b64, check_envelope, max_envelope_bytes, unb64
-from ..errors import Damaged, Invalid, NotFound, TooLarge, UnknownType
+from ..errors import BadHeader, Damaged, Invalid, NotFound, TooLarge, UnknownType
 from ..model import Look, Role, View
+from ..serverside import Wish
 from ..settings import MAX_EXPIRES_IN, MIN_EXPIRES_IN
 from ..vault import Created, New
 from .bodies import bearer, bytes_of, decode_json, has_field, idempotency_key, json_body, link_key, read_json
@@ -23,9 +24,13 @@ api = Blueprint("api", __name__, url_prefix="/api/v1")
 ExpiresIn = Annotated[int, Meta(ge=MIN_EXPIRES_IN, le=MAX_EXPIRES_IN, description="seconds")]
 Language = Literal["de", "en"]
 Label = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Id = Annotated[str, Meta(description="16 bytes as base64url")]
-Token = Annotated[str, Meta(description="32 bytes as base64url")]
-Envelope = Annotated[str, Meta(description="envelope as base64url")]
+# The patterns are for readers of the description; ``unb64`` decides.
+B64_16 = {"pattern": "^[A-Za-z0-9_-]{21}[AQgw]$"}
+B64_32 = {"pattern": "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"}
+B64 = {"pattern": "^[A-Za-z0-9_-]+$"}
+Id = Annotated[str, Meta(description="16 bytes as base64url", extra_json_schema=B64_16)]
+Token = Annotated[str, Meta(description="32 bytes as base64url", extra_json_schema=B64_32)]
+Envelope = Annotated[str, Meta(description="envelope as base64url", extra_json_schema=B64)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 Word = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
@@ -111,11 +116,13 @@ def create() -> Response:
         here.limit_password(opening=False)
     sealed = serverside.create(
         here.vault,
-        Payload(_content(wish), wish.name, wish.type),
-        password=wish.password or "",
-        expires_in=wish.expires_in,
-        language=wish.language,
-        label=here.label(wish.label, caller),
+        Wish(
+            _payload(wish),
+            wish.expires_in,
+            password=wish.password or "",
+            language=wish.language,
+            label=here.label(wish.label, caller),
+        ),
         max_bytes=here.settings.max_secret_bytes,
         idempotency_key=key,
         caller=caller.id if caller else "",
@@ -360,8 +367,13 @@ def _envelope(here: Service, text: str, *, answer: bool, password: bool) -> byte
     return envelope
 
 
-def _content(wish: SealedByServer) -> bytes:
-    return wish.secret.encode() if wish.encoding == "utf-8" else bytes_of(wish.secret, "secret")
+def _payload(wish: SealedByServer) -> Payload:
+    content = wish.secret.encode() if wish.encoding == "utf-8" else bytes_of(wish.secret, "secret")
+    try:
+        Payload(b"", None, wish.type)
+    except BadHeader:
+        raise Invalid(("type", "A type has at most 127 bytes and no control characters.")) from None
+    return Payload(content, wish.name, wish.type)
 
 
 def _json(body: Any, status: int = 200) -> Response:

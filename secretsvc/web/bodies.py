@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from flask import request
+from gunicorn.http.errors import ParseException
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
@@ -56,6 +58,27 @@ def idempotency_key(value: str | None = None) -> str | None:
     return value
 
 
+def whole_body() -> bytes:
+    """The body's bytes: all of them, since a part would be taken for another secret.
+
+    Werkzeug hands on what it got when a sender breaks off, or sends chunks beyond the limit.
+
+    Raises:
+        Damaged: the connection ended too early, or its chunks are malformed.
+        RequestEntityTooLarge: over the limit.
+    """
+    try:
+        data = request.get_data(cache=False)
+    except ParseException:
+        raise Damaged("The body's chunks are malformed.", field="body") from None
+    if request.content_length is None:
+        if len(data) >= (request.max_content_length or math.inf):
+            raise RequestEntityTooLarge
+    elif len(data) != request.content_length:
+        raise Damaged("The body is shorter than announced.", field="body")
+    return data
+
+
 # --- JSON ----------------------------------------------------------------------------------------------
 
 
@@ -68,7 +91,7 @@ def json_body(*, empty: bool = False) -> bytes:
     Raises:
         UnsupportedMediaType: not application/json.
     """
-    data = request.get_data(cache=False)
+    data = whole_body()
     if not data and empty:
         return b"{}"
     if request.mimetype != "application/json":
@@ -82,11 +105,17 @@ def read_json(kind: type[T], *, empty: bool = False) -> T:
 
 
 def has_field(data: bytes, name: str) -> bool:
-    """Whether a JSON object has this field; False for anything that is not a JSON object."""
+    """Whether a JSON object has this field; False for JSON that is not an object.
+
+    Raises:
+        Damaged: not JSON.
+    """
     try:
         return name in msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except msgspec.ValidationError:
         return False
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise Damaged("The body is not valid JSON.", field="body") from None
 
 
 def decode_json(data: bytes, kind: type[T]) -> T:
@@ -182,7 +211,7 @@ def read_form(*names: str) -> dict[str, Part]:
     for name in request.args:
         if name != "plain":
             raise Invalid((name[:64], "Send this in the body, not in the address."))
-    data = request.get_data(cache=False)
+    data = whole_body()
     if request.mimetype == "application/x-www-form-urlencoded":
         pairs = _urlencoded(data)
     elif request.mimetype == "multipart/form-data":
@@ -242,6 +271,7 @@ def _parts(decoder: MultipartDecoder) -> Any:
         if isinstance(event, NeedData):
             raise ValueError  # noqa: TRY004 - the form ends too early
         if isinstance(event, Field | File):
+            _refuse_altered(event)
             part, content = event, bytearray()
         elif isinstance(event, Data) and part is not None:
             content += event.data
@@ -249,6 +279,19 @@ def _parts(decoder: MultipartDecoder) -> Any:
                 filename = part.filename if isinstance(part, File) else None
                 if filename or content or not isinstance(part, File):  # an empty file field was not used
                     yield _clean(part.name), Part(bytes(content), filename, _type(part.headers))
+
+
+def _refuse_altered(part: Field | File) -> None:
+    r"""Werkzeug takes ``\x`` for ``x``; a name that it altered would be stored as another one.
+
+    Raises:
+        ValueError: a part without a name.
+        Invalid: a backslash that escapes nothing.
+    """
+    if part.name is None:
+        raise ValueError
+    if re.search(r'\\(?!["\\])', part.headers.get("Content-Disposition", "")):
+        raise Invalid((_clean(part.name), "A file name may not hold a backslash."))
 
 
 def _type(headers: Headers) -> str | None:

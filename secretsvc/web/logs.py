@@ -47,6 +47,7 @@ class JsonFormatter(logging.Formatter):
 
 def configure(level: str) -> None:
     """Send everything at ``level`` and above to standard error as JSON."""
+    logging.raiseExceptions = False  # a line that cannot be written would be told with all exceptions at hand
     logging.config.dictConfig(
         {
             "version": 1,

@@ -7,16 +7,27 @@ from typing import Any
 import msgspec
 from flask import Flask, Response, render_template
 
+from ..errors import SecretsvcError
 from ..settings import Settings
 from . import api
 from .problems import TABLE
 
 PROBLEM = "application/problem+json"
-B64_16 = {"type": "string", "pattern": "^[A-Za-z0-9_-]{22}$"}
-B64_32 = {"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"}
+B64_16 = {"type": "string", **api.B64_16}
+B64_32 = {"type": "string", **api.B64_32}
 TIME = {"type": "string", "format": "date-time"}
 STATES = ["waiting", "sealed", "locked", "opened", "revoked", "expired"]
-KINDS = sorted({kind or cls.kind for cls, _, kind, _ in TABLE if hasattr(cls, "kind")} | {"method-not-allowed"})
+
+
+def _kinds(error: type[SecretsvcError]) -> set[str]:
+    """The stable types of an error and of all below it in the tree."""
+    own = {error.kind} if hasattr(error, "kind") else set()
+    return own.union(*(_kinds(below) for below in error.__subclasses__()))
+
+
+KINDS = {"method-not-allowed", "internal-error"}.union(
+    *({kind} if kind else _kinds(cls) for cls, _, kind, _ in TABLE)
+)
 
 
 class Problem(msgspec.Struct, forbid_unknown_fields=True):
@@ -123,7 +134,7 @@ def document(conf: Settings) -> dict[str, Any]:
         Problem,
     )
     _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
-    schemas["Problem"]["properties"]["type"] = {"enum": [*KINDS, "internal-error"]}
+    schemas["Problem"]["properties"]["type"] = {"enum": sorted(KINDS)}
     schemas |= {"State": STATE, "Created": CREATED, "Opened": OPENED, "Envelope": ENVELOPE, "Asked": ASKED}
     ref = {name: {"$ref": f"#/components/schemas/{name}"} for name in schemas}
     either = {"oneOf": [ref["SealedByClient"], ref["SealedByServer"]]}

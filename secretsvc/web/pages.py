@@ -18,7 +18,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from .. import serverside
 from ..envelope import Payload, unb64
 from ..errors import Damaged, Forbidden, Invalid
-from ..settings import MAX_EXPIRES_IN, MIN_EXPIRES_IN
+from ..serverside import Wish
+from ..settings import duration
 from .api import format_link_of, receipt_url, shown
 from .bodies import Part, idempotency_key, link_key, read_form, text_of
 from .problems import rfc3339, wants_page
@@ -26,7 +27,6 @@ from .service import service
 
 pages = Blueprint("pages", __name__)
 
-UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 CHOICES = (("1h", "1 hour"), ("1d", "1 day"), ("3d", "3 days"), ("7d", "7 days"), ("31d", "31 days"))
 HOW_TO_OPEN = """\
 This is a one-time link. Nothing has been opened or used up by looking here.
@@ -90,11 +90,13 @@ def create() -> Response | tuple[str, int]:
         here.limit_password(opening=False)
     sealed = serverside.create(
         here.vault,
-        _payload(form),
-        password=password,
-        expires_in=_duration(text_of(form, "expires")) or here.settings.default_expires_in,
-        language=_language(text_of(form, "language")),
-        label=here.label(text_of(form, "label") or None, caller),
+        Wish(
+            _payload(form),
+            _duration(text_of(form, "expires")) or here.settings.default_expires_in,
+            password=password,
+            language=_language(text_of(form, "language")),
+            label=here.label(text_of(form, "label") or None, caller),
+        ),
         max_bytes=here.settings.max_secret_bytes,
         idempotency_key=_form_key(form),
         caller=caller.id if caller else "",
@@ -154,7 +156,8 @@ def open_() -> Response | str:
         agent=bool(caller and caller.agent),
     )
     text = payload.text()
-    if "plain" in form or not wants_page() or payload.name is not None or text is None:
+    # A page cannot hold a NUL: whoever reads it would see another character.
+    if "plain" in form or not wants_page() or payload.name is not None or text is None or "\0" in text:
         return _bytes(payload)
     return render_template("opened.html", secret=text)
 
@@ -235,21 +238,18 @@ def _payload(form: dict[str, Part]) -> Payload:
 
 def _password(form: dict[str, Part]) -> str:
     """Without one final newline, which a file has and nobody can type into a page."""
-    return text_of(form, "password").removesuffix("\n").removesuffix("\r")
+    return re.sub(r"\r?\n\Z", "", text_of(form, "password"))
 
 
 def _duration(text: str) -> int | None:
-    if not text:
-        return None
-    found = re.fullmatch(r"(\d{1,8})([smhdw]?)", text.strip())
-    seconds = int(found[1]) * UNITS[found[2]] if found else 0
-    if not MIN_EXPIRES_IN <= seconds <= MAX_EXPIRES_IN:
-        raise Invalid(("expires", "Expected 60 seconds to 31 days, as in 30m, 12h or 3d."))
-    return seconds
+    try:
+        return duration(text) if text else None
+    except ValueError as error:
+        raise Invalid(("expires", str(error))) from None
 
 
 def _nearest(seconds: int) -> str:
-    return min((word for word, _ in CHOICES), key=lambda word: abs((_duration(word) or 0) - seconds))
+    return min((word for word, _ in CHOICES), key=lambda word: abs(duration(word) - seconds))
 
 
 def _language(text: str) -> str | None:

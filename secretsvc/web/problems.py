@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 from flask import Flask, Response, render_template, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.routing import RequestRedirect
 
 from .. import errors
 from ..errors import SecretsvcError
@@ -107,8 +108,8 @@ def problem(error: SecretsvcError) -> Response:
 
 
 def line(error: SecretsvcError) -> Response:
-    """One line of text, for curl."""
-    text = error.detail
+    """One line of text, for curl; what a caller's field name brought along cannot make it two."""
+    text = "".join(character if character.isprintable() else "?" for character in error.detail)
     if isinstance(error, errors.Ended) and error.ended_at:
         text += f" ({error.state} at {rfc3339(error.ended_at)})"
     if isinstance(error, errors.Unavailable) and error.claimant:
@@ -142,6 +143,12 @@ def answer(error: SecretsvcError) -> Response:
 def install(app: Flask) -> None:
     """Answer every error with the table, Werkzeug's own and unforeseen ones too."""
 
+    @app.before_request
+    def refuse_redirects() -> None:
+        # Werkzeug would send "//s" to "/s" at whatever host the request claims.
+        if isinstance(request.routing_exception, RequestRedirect):
+            raise errors.NotFound
+
     @app.errorhandler(SecretsvcError)
     def ours(error: SecretsvcError) -> Response:
         return answer(error)
@@ -157,10 +164,12 @@ def install(app: Flask) -> None:
             return response
         if error.code == 404:
             return answer(errors.NotFound())
+        if isinstance(error, InternalServerError) and not isinstance(error.original_exception, HTTPException):
+            return unforeseen(error.original_exception or error)
         return answer(errors.Damaged("The request is malformed."))
 
     @app.errorhandler(Exception)
-    def unforeseen(error: Exception) -> Response:
+    def unforeseen(error: BaseException) -> Response:
         log.error("unforeseen", exc_info=error)
         return answer(Unexpected())
 

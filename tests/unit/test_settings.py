@@ -73,6 +73,30 @@ def test_a_redis_without_a_ledger_is_refused() -> None:
         from_env({"SECRETSVC_REDIS_URL": "redis://one", "SECRETSVC_LEDGER_URLS": "redis://one"})
 
 
+GOOD_DURATIONS = {
+    "60": 60,
+    "90s": 90,
+    "30m": 1800,
+    "12h": 43_200,
+    " 3d ": 259_200,
+    "2w": 1_209_600,
+    "31d": 2_678_400,
+}
+
+
+@pytest.mark.parametrize(("text", "seconds"), GOOD_DURATIONS.items())
+def test_durations_are_read_as_people_write_them(text: str, seconds: int) -> None:
+    assert settings.duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["59", "32d", "3x", "", "-1", "1.5h", "1e3", "3 d", "٣d", "3D", "999999999999d"]
+)
+def test_other_durations_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="60 seconds to 31 days"):
+        settings.duration(text)
+
+
 def test_every_setting_is_in_the_readme_with_its_default() -> None:
     readme = (ROOT / "README.md").read_text()
     rows = dict(re.findall(r"^\| `(SECRETSVC_[A-Z0-9_]+)` \| ([^|]*) \|", readme, re.M))
