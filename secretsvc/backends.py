@@ -15,6 +15,13 @@ from .node import Node
 from .settings import Settings, variable
 from .store import RedisStore
 
+# What a server must be set to.  A ledger with its log cut short must not start as if nothing were missing.
+STORE = {
+    "appendonly": ("yes",),
+    "appendfsync": ("always", "everysec"),
+    "maxmemory-policy": ("noeviction",),
+}
+LEDGER = {**STORE, "appendfsync": ("always",), "aof-load-truncated": ("no",)}
 HOME = Path(__file__).resolve().parent.parent
 
 
@@ -38,8 +45,8 @@ def connect(conf: Settings) -> tuple[RedisStore, RedisLedger]:
         Unavailable: one of them does not answer.
     """
     store, ledger = pair(conf)
-    store.node.check_settings("store", variable("redis_url"), appendfsync=("always", "everysec"))
-    ledger.node.check_settings("ledger", variable("ledger_urls"), appendfsync=("always",))
+    store.node.check_settings("store", variable("redis_url"), STORE)
+    ledger.node.check_settings("ledger", variable("ledger_urls"), LEDGER)
     _refuse_one_for_both(store, ledger)
     ledger.start(store.high_water())
     store.raise_high_water(*ledger.seen)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -131,13 +131,13 @@ class Node:
         """Close all connections."""
         self._redis.close()
 
-    def check_settings(self, what: str, setting: str, *, appendfsync: tuple[str, ...]) -> None:
+    def check_settings(self, what: str, setting: str, wanted: Mapping[str, tuple[str, ...]]) -> None:
         """Refuse a server that would forget, evict, or is too old.
 
         Args:
             what: ``store`` or ``ledger``, for the message.
             setting: the environment variable that names the server, for the message.
-            appendfsync: the values allowed.
+            wanted: the values allowed of each of the server's own settings, the one to recommend first.
 
         Raises:
             Misconfigured: naming the server's setting.
@@ -145,11 +145,7 @@ class Node:
         """
         if int(self.info("server")["redis_version"].partition(".")[0]) < 7:
             raise Misconfigured(f"{setting}: the {what} is older than Redis 7.0.")
-        for name, allowed in (
-            ("appendonly", ("yes",)),
-            ("appendfsync", appendfsync),
-            ("maxmemory-policy", ("noeviction",)),
-        ):
+        for name, allowed in wanted.items():
             pairs = self.command("CONFIG", "GET", name)
             value = pairs[1].decode() if pairs else "unknown"
             if value not in allowed:

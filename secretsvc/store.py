@@ -69,9 +69,7 @@ class RedisStore:
             receipt.expires_at,
             receipt.expires_at + self.retention,
             record or b"",
-            *_fields(receipt),
-            "r",
-            receipt_hash,
+            *_fields(receipt, receipt_hash),
         )
         self._learn(now_ms)
         if word == b"clock":
@@ -150,9 +148,13 @@ def _keys(id: bytes) -> list[str]:
     return [receipt, receipt + ":r"]
 
 
-def _fields(receipt: Receipt) -> list[Argument]:
+def _fields(receipt: Receipt, receipt_hash: bytes) -> list[Argument]:
     flags = ("p" if receipt.password else "") + ("s" if receipt.sealed_by == "server" else "")
     fields: dict[str, Argument | None] = {
+        # First, and always there: so that finding them takes no longer than not finding a receipt.
+        "t": receipt.token_hash,
+        "r": receipt_hash,
+        "a": receipt.answer_hash,
         "s": receipt.state,
         "g": None if receipt.kind == "secret" else receipt.kind,
         "k": receipt.key_name,
@@ -160,8 +162,6 @@ def _fields(receipt: Receipt) -> list[Argument]:
         "l": receipt.epoch,
         "c": receipt.created_at,
         "x": receipt.expires_at,
-        "t": receipt.token_hash,
-        "a": receipt.answer_hash or None,
         "b": receipt.fingerprint,
         "z": receipt.size or None,
         "f": flags or None,

@@ -172,6 +172,7 @@ def start_server(
             f"appendfsync {'no' if appendfsync == 'off' else appendfsync}",
             'save ""',
             "maxmemory-policy noeviction",
+            "aof-load-truncated no",
             "enable-debug-command yes",
             *extra,
         ]

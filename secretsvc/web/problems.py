@@ -171,7 +171,11 @@ def install(app: Flask) -> None:
     @app.errorhandler(Exception)
     def unforeseen(error: BaseException) -> Response:
         log.error("unforeseen", exc_info=error)
-        return answer(Unexpected())
+        try:
+            return answer(Unexpected())
+        except Exception as second:  # the page itself may be what is broken
+            log.error("unforeseen", exc_info=second)  # noqa: TRY400 - where it was raised is logged, no message
+            return line(Unexpected())
 
 
 def _with_headers(response: Response, error: SecretsvcError) -> Response:

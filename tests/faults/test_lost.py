@@ -340,6 +340,8 @@ def test_a_full_store_refuses_creates_and_opens_everything(wired: Wired, say: Sa
         opened = Counter(secret.claim(wired.here).status for secret in plain)
         say(f"opened on a full store: {opened[200]}/50")
         assert opened == {200: 50}
+        store = wired.backs.store.client()
+        assert not any(store.exists(f"ss:{{{secret.id}}}:r") for secret in plain)
         assert all(told(secret.claim(wired.here)) == (410, "opened") for secret in plain)
         assert plain[0].state(wired.here, sender=True).json["state"] == "opened"
         for left in (4, 3, 2, 1, 0):

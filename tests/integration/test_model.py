@@ -11,7 +11,17 @@ from typing import ClassVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from secretsvc.envelope import b64
 from tests.harness import Answer, Backends, InProcess, Secret, new_idempotency_key
@@ -77,6 +87,7 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.known: list[Model] = []
+        self.copies: dict[str, list[bytes | None]] = {}
         self.open()
 
     def open(self) -> None:
@@ -88,16 +99,25 @@ class Life(RuleBasedStateMachine):
         assert found in told, f"{what}: told {found}, expected {told}"
         return answer
 
+    @initialize(target=secrets_)
+    def two(self) -> MultipleResults[Model]:
+        return multiple(self.create(password=False), self.create(password=True))
+
+    @precondition(lambda self: len(self.known) < 5)
     @rule(target=secrets_, password=st.booleans())
-    def create(self, password: bool) -> Model:
+    def another(self, password: bool) -> Model:
+        return self.create(password=password)
+
+    def create(self, *, password: bool) -> Model:
         secret = Secret.create(self.here, os.urandom(9), stretched=os.urandom(32) if password else None)
         store = self.backs.store.client()
-        self.keys = lambda m: (f"ss:{{{m.secret.id}}}", f"ss:{{{m.secret.id}}}:r")
         model = Model(secret, password)
-        self.copies = getattr(self, "copies", {})
         self.copies[secret.id] = [store.dump(key) for key in self.keys(model)]
         self.known.append(model)
         return model
+
+    def keys(self, m: Model) -> tuple[str, str]:
+        return f"ss:{{{m.secret.id}}}", f"ss:{{{m.secret.id}}}:r"
 
     @rule(m=secrets_, other=st.booleans())
     def create_again(self, m: Model, other: bool) -> None:
@@ -125,6 +145,19 @@ class Life(RuleBasedStateMachine):
     def open_and_again(self, m: Model, key: str) -> None:
         self.claim(m, key, "right")
         self.claim(m, key, "right")
+
+    @rule(m=secrets_, unlock=st.booleans())
+    def guess_on(self, m: Model, unlock: bool) -> None:
+        for _ in range(CAP):
+            self.claim(m, KEYS[0], "wrong" if m.password else "none")
+        if unlock:
+            self.unlock(m)
+
+    @rule(m=secrets_)
+    def open_and_close(self, m: Model) -> None:
+        self.claim(m, KEYS[0], "right")
+        self.done(m, KEYS[0])
+        self.claim(m, KEYS[0], "right")
 
     @rule(m=secrets_, key=st.sampled_from(KEYS[:2]))
     def done(self, m: Model, key: str) -> None:
@@ -159,6 +192,8 @@ class Life(RuleBasedStateMachine):
         good = m.state == "opened" and not m.reported
         m.reported |= good
         self.expect("report", answer, (200, "") if good else (409, "conflict"))
+        if good:
+            self.expect("report", m.secret.call(self.here, "report"), (409, "conflict"))
 
     @rule(m=secrets_, now=SELDOM)
     def expire(self, m: Model, now: int) -> None:
@@ -175,6 +210,12 @@ class Life(RuleBasedStateMachine):
         self.steps["expire"] += 1
 
     @rule(m=secrets_)
+    def open_and_wait(self, m: Model) -> None:
+        self.claim(m, KEYS[0], "right")
+        self.window_over(m)
+        self.store_goes_back(m, "claim")
+
+    @rule(m=secrets_)
     def window_over(self, m: Model) -> None:
         if m.state != "opened" or not m.window:
             return
@@ -186,8 +227,8 @@ class Life(RuleBasedStateMachine):
         m.window = False
         self.steps["window over"] += 1
 
-    @rule(m=secrets_)
-    def store_goes_back(self, m: Model) -> None:
+    @rule(m=secrets_, then=st.sampled_from(["nothing", "look", "claim", "claim"]))
+    def store_goes_back(self, m: Model, then: str) -> None:
         """A restored or failed-over store: the secret as it was when it was created."""
         if m.expired:
             return
@@ -196,10 +237,14 @@ class Life(RuleBasedStateMachine):
         m.wrong, m.reported, m.gone_back = 0, False, True
         m.state = "sealed" if m.state == "locked" else m.state
         self.steps["store goes back"] += 1
+        if then == "look":
+            self.check(m)
+        elif then == "claim":
+            self.claim(m, m.winner or KEYS[0], "right")
 
     @rule(what=st.sampled_from(["app", "app", "store", "ledger"]), now=SELDOM)
     def restart(self, what: str, now: int) -> None:
-        if now < 2:
+        if now == 2:
             return
         if what != "app":
             server = getattr(self.backs, what)

@@ -491,6 +491,7 @@ UNSAFE: list[tuple[str, dict[str, Any], str]] = [
     ("store", {"extra": ["maxmemory-policy allkeys-lru"]}, "'maxmemory-policy allkeys-lru'"),
     ("ledger", {"appendfsync": "off"}, "'appendonly no'"),
     ("ledger", {"appendfsync": "everysec"}, "'appendfsync everysec'"),
+    ("ledger", {"extra": ["aof-load-truncated yes"]}, "'aof-load-truncated yes'"),
     ("ledger", {"extra": ["maxmemory-policy volatile-ttl"]}, "'maxmemory-policy volatile-ttl'"),
 ]
 

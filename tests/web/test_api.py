@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -18,7 +19,7 @@ import pytest
 from secretsvc import atrest, envelope
 from secretsvc.atrest import sha256
 from secretsvc.envelope import Payload, b64, unb64
-from secretsvc.errors import NotFound
+from secretsvc.errors import Conflict, NotFound
 from secretsvc.settings import MAX_EXPIRES_IN
 from tests.harness import Answer, Backends, Client, InProcess, Secret, new_idempotency_key
 from tests.web.common import (
@@ -76,9 +77,8 @@ def test_created_by_the_server_also_has_the_link(here: InProcess) -> None:
     key = envelope.read_link(answer.json["link"])
     assert b64(envelope.derive_handles(key).id) == answer.json["id"]
     opened = here.post("/api/v1/open", {"link": answer.json["link"]})
-    assert opened.json == {"secret": "hunter2", "encoding": "utf-8", "name": "a.txt", "type": "text/plain"} or (
-        opened.json == {"secret": b64(b"hunter2"), "encoding": "base64", "name": "a.txt", "type": "text/plain"}
-    )
+    described = {"name": "a.txt", "type": "text/plain"}
+    assert opened.json == {"secret": b64(b"hunter2"), "encoding": "base64", **described}  # a file is bytes
 
 
 def test_state_tells_each_role_its_own(here: InProcess) -> None:
@@ -925,7 +925,7 @@ def test_requests_are_for_staff(here: InProcess, backs: Backends) -> None:
     before = dump(backs)
     is_problem(here.post("/api/v1/requests", Asked.make().body), 401, "unauthorized")
     is_problem(here.post("/api/v1/requests", Asked.make().body, customer), 403, "forbidden")
-    is_problem(here.post("/api/v1/requests", b"not json".decode(), {}), 401, "unauthorized")
+    is_problem(here.send("POST", "/api/v1/requests", b"not json", JSON), 401, "unauthorized")
     assert dump(backs) == before
 
 
@@ -980,6 +980,19 @@ def test_a_request_from_asking_to_collecting(here: InProcess, backs: Backends) -
     assert asked.unseal(collected) == b"geheim"
     is_problem(here.post(claim, {}, asked.holder | agent), 410, "opened")
     is_problem(asked.answer(here, {"envelope": asked.sealed(), "consents": []}), 410, "opened")
+
+
+def test_of_two_answers_at_once_one_is_kept(here: InProcess) -> None:
+    """Both saw the request waiting; the store decides."""
+    asked, vault = Asked.create(here, staff(here)), here.service.vault
+    token = asked.request.answer_token()
+    first, second = (vault.look(unb64(asked.id), token, "answerer") for _ in range(2))
+    one, two = unb64(asked.sealed(b"one")), unb64(asked.sealed(b"two"))
+    assert vault.answer(first, one, "{}").state == "sealed"
+    with pytest.raises(Conflict):
+        vault.answer(second, two, "{}")
+    link = vault.look(unb64(asked.id), unb64(asked.token), "link", record=True)
+    assert vault.claim(link, agent=True) == one
 
 
 def test_an_agent_may_have_the_server_open_an_answer(here: InProcess) -> None:
@@ -1313,48 +1326,59 @@ def welch(one: list[float], two: list[float]) -> float:
     return (statistics.fmean(one) - statistics.fmean(two)) / spread**0.5
 
 
-def compared(one: Callable[[], object], two: Callable[[], object], samples: int) -> float:
-    """|t| of the two calls, taken in turns; the least of three runs, since a real difference shows in each."""
-    calls, best = (one, two), float("inf")
-    for _ in range(3):
-        times: tuple[list[float], list[float]] = ([], [])
-        for number in range(2 * samples):
-            which = (number + number // 2) % 2  # 0 1 1 0: neither always follows the other
-            began = time.perf_counter()
-            calls[which]()
-            times[which].append(time.perf_counter() - began)
-        best = min(best, abs(welch(*times)))
-        if best < 4.5:
-            break
-    return best
+def compared(
+    one: Callable[[], object], two: Callable[[], object], *, pairs: int = 3000, seconds: float
+) -> float:
+    """|t| of two calls in turns, so many or as long as the time allows; never the best of several runs."""
+    calls = (one, two)
+    times: tuple[list[float], list[float]] = ([], [])
+    until = time.perf_counter() + seconds
+    number = 0
+    while number < 2 * pairs and (number % 4 or number < 1000 or time.perf_counter() < until):
+        which = (number + number // 2) % 2  # 0 1 1 0: neither always follows the other
+        began = time.perf_counter()
+        calls[which]()
+        times[which].append(time.perf_counter() - began)
+        number += 1
+    return abs(welch(*times))
 
 
-def test_an_unknown_id_takes_as_long_as_a_wrong_token_in_every_state(here: InProcess, backs: Backends) -> None:
+def test_an_unknown_id_takes_as_long_as_a_wrong_token_in_every_state(
+    here: InProcess, backs: Backends, full: bool, say: Callable[[str], None]
+) -> None:
     every = in_every_state(here, backs)
-    vault = here.service.vault
+    vault, wrong = here.service.vault, os.urandom(32)
 
     def look(id: bytes) -> Callable[[], None]:
         def call() -> None:
-            with pytest.raises(NotFound):
+            with contextlib.suppress(NotFound):
                 vault.look(id, wrong, "link", record=True)
+                raise AssertionError("a wrong token was taken")
 
         return call
 
-    wrong = os.urandom(32)
-    found = {
-        state: compared(look(unb64(secret.id)), look(os.urandom(16)), 1500) for state, secret in every.items()
-    }
-    assert max(found.values()) < 4.5, found
+    def against_unknown(id: bytes) -> float:
+        return compared(look(id), look(os.urandom(16)), seconds=30 if full else 2)
+
+    # What two unknown ids differ by is the machine's own; where that is too much, nothing can be said.
+    control = against_unknown(os.urandom(16))
+    found = {state: against_unknown(unb64(secret.id)) for state, secret in every.items()}
+    said = ", ".join(f"{state} {t:.1f}" for state, t in {"nothing": control, **found}.items())
+    say(said)
+    assert control < 4.5, f"this machine is too busy to measure: {said}"
+    assert max(found.values()) < 4.5, said
 
 
-def test_the_same_through_the_api(here: InProcess) -> None:
+def test_the_same_through_the_api(here: InProcess, full: bool, say: Callable[[str], None]) -> None:
     secret = Secret.create(here, os.urandom(900_000))
     wrong = {"Authorization": "Bearer " + b64(os.urandom(32))}
 
     def call(id: str) -> Callable[[], Answer]:
         return lambda: here.send("POST", f"/api/v1/secrets/{id}/claim", None, wrong)
 
-    assert compared(call(secret.id), call(b64(os.urandom(16))), 400) < 4.5
+    t = compared(call(secret.id), call(b64(os.urandom(16))), seconds=30 if full else 3)
+    say(f"{t:.1f}")
+    assert t < 4.5
 
 
 def test_a_client_of_the_real_process_sees_the_same(live: Live) -> None:

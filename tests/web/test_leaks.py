@@ -24,11 +24,22 @@ from secretsvc import envelope
 from secretsvc.atrest import sha256
 from secretsvc.envelope import b64, unb64
 from secretsvc.web.logs import JsonFormatter
-from tests.harness import Answer, Backends, Client, InProcess, Secret, backends, new_idempotency_key, web
+from tests.harness import (
+    Answer,
+    Backends,
+    Client,
+    InProcess,
+    Secret,
+    backends,
+    new_idempotency_key,
+    wait_until,
+    web,
+)
 from tests.servers import Server
 from tests.web.common import BROWSER, FORM, Asked, staff, store, with_proof, wrong_password
 
 JSON = {"Content-Type": "application/json"}
+FORM_LINE = "Content-Type: application/x-www-form-urlencoded\r\n"
 
 
 class Canaries:
@@ -120,6 +131,7 @@ class Monitor:
 
     def __init__(self, server: Server) -> None:
         self.text = b""
+        self._client = server.client()
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(unquote(urlsplit(server.url).path))
         self._socket.sendall(b"MONITOR\r\n")
@@ -132,6 +144,9 @@ class Monitor:
             self.text += chunk
 
     def stop(self) -> bytes:
+        """All of it: what the server still had to say as well, up to a word of our own."""
+        self._client.echo("the last word")
+        wait_until(lambda: b"the last word" in self.text)
         self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._socket.close()
@@ -405,8 +420,8 @@ def spoil_the_wire(port: int, canaries: Canaries) -> list[bytes]:
             f"GET /{key * 200} HTTP/1.1\r\nHost: x\r\n\r\n",
             f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {token}\r\n\r\n",
             f"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {token}\r\n\r\n",
-            f"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{key}\r\n",
-            f"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 999\r\n\r\nsecret={key}",
+            f"POST / HTTP/1.1\r\nHost: x\r\n{FORM_LINE}Transfer-Encoding: chunked\r\n\r\n{key}\r\n",
+            f"POST / HTTP/1.1\r\nHost: x\r\n{FORM_LINE}Content-Length: 999\r\n\r\nsecret={key}",
             f"GET / HTTP/1.1\r\nHost: x\r\nExpect: {token}\r\n\r\n",
             f"\x16\x03\x01{key}",
             f"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{key}",
