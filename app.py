@@ -56,8 +56,8 @@ def create_app(conf: Settings | None = None, *, service: Service | None = None) 
     app.register_blueprint(pages)
     openapi.install(app, conf)
     problems.install(app)
-    headers.install(app, https=conf.https)
     logs.log_requests(app)
+    headers.install(app, https=conf.https)
     if conf.trusted_proxies:
         hops = conf.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=0, x_host=0)  # type: ignore[method-assign]

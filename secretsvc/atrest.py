@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from argon2.exceptions import HashingError
 from argon2.low_level import Type, hash_secret_raw
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -215,8 +216,15 @@ class Argon2:
         return found, packed[9:]
 
     def stretch(self, proof: bytes, salt: bytes) -> bytes:
-        """32 bytes from a 32-byte proof and a 16-byte salt; slow and memory-hungry on purpose."""
-        return hash_secret_raw(proof, salt, self.passes, self.memory_kib, self.lanes, 32, Type.ID)
+        """32 bytes from a 32-byte proof and a 16-byte salt; slow and memory-hungry on purpose.
+
+        Raises:
+            Busy: there is not enough memory just now.
+        """
+        try:
+            return hash_secret_raw(proof, salt, self.passes, self.memory_kib, self.lanes, 32, Type.ID)
+        except HashingError:
+            raise Busy from None
 
 
 @dataclass

@@ -21,7 +21,13 @@ STORE = {
     "appendfsync": ("always", "everysec"),
     "maxmemory-policy": ("noeviction",),
 }
-LEDGER = {**STORE, "appendfsync": ("always",), "aof-load-truncated": ("no",)}
+LEDGER = {
+    **STORE,
+    "appendfsync": ("always",),
+    "aof-load-truncated": ("no",),
+    "no-appendfsync-on-rewrite": ("no",),
+}
+MAX_CLOCK_DIFFERENCE = 5  # seconds
 HOME = Path(__file__).resolve().parent.parent
 
 
@@ -48,6 +54,11 @@ def connect(conf: Settings) -> tuple[RedisStore, RedisLedger]:
     store.node.check_settings("store", variable("redis_url"), STORE)
     ledger.node.check_settings("ledger", variable("ledger_urls"), LEDGER)
     _refuse_one_for_both(store, ledger)
+    if abs(store.node.time() - ledger.node.time()) > MAX_CLOCK_DIFFERENCE:
+        raise Misconfigured(
+            f"{variable('ledger_urls')}: the clocks of ledger and store differ by more than "
+            f"{MAX_CLOCK_DIFFERENCE} seconds. Set them by NTP."
+        )
     ledger.start(store.high_water())
     store.raise_high_water(*ledger.seen)
     return store, ledger

@@ -2,7 +2,8 @@
 
 Everything is sealed and opened here; the service gets envelopes, proofs and tokens.  What it promises:
 
-- The certificate is checked, no redirect is followed, no proxy is asked, and every wait has an end.
+- The certificate is checked, no redirect is followed, no proxy is asked, and no part of an answer is waited
+  for without end.
 - Every call may be repeated, so a lost answer is: creating goes by id and body, a claim by its Idempotency-Key.
 - An API token goes to the service it was made for and to no other, whatever a link says.
 - What the service says is shown without control characters; a terminal might obey them.

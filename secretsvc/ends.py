@@ -44,7 +44,8 @@ class Ends:
         if receipt.ended:
             self.tell(look, Verdict("ended", receipt.state, receipt.ended_at or 0))
         verdict = self.ledger.peek(look.id, receipt.epoch)
-        if verdict.word == "open" and look.now >= receipt.expires_at:
+        past = max(look.now, verdict.now) if verdict.word == "open" else verdict.ended_at
+        if verdict.word in ("open", "epoch") and past >= receipt.expires_at:
             verdict = replace(verdict, word="expired", state="expired", ended_at=receipt.expires_at)
         if verdict.word != "open":
             self.remember(look, verdict)
@@ -73,7 +74,7 @@ class Ends:
             claimant,
             expires_at=receipt.expires_at,
             window=self.retry_window,
-            keep_until=receipt.expires_at + self.retention + DAY,
+            keep_until=receipt.expires_at + (receipt.expires_in or 0) + self.retention + DAY,
         )
         if verdict.word not in ("won", "again"):
             self.remember(look, verdict)
@@ -86,7 +87,7 @@ class Ends:
             return
         life = 0.0
         if verdict.state == "opened":
-            life = verdict.ended_at + 1 + self.retry_window - look.now
+            life = verdict.ended_at + 1 + self.retry_window - verdict.now
         self.mark(look, verdict, life=life)
 
     def mark(self, look: Look, verdict: Verdict, *, life: float, reservation: str = "") -> None:

@@ -227,6 +227,10 @@ def stretch_password(key: bytes, password: str) -> bytes | None:
     """
     if not password:
         return None
+    # Before normalizing, which takes time with the square of the length and lets nothing else run: NFKC makes
+    # at least one byte of four, so what is longer here is too long in the end.
+    if utf8_length(password) > 4 * MAX_PASSWORD_BYTES:
+        raise errors.BadPassword
     normal = unicodedata.normalize("NFKC", password)
     if has_surrogate(normal) or utf8_length(normal) > MAX_PASSWORD_BYTES:
         raise errors.BadPassword
@@ -288,8 +292,8 @@ def check_envelope(envelope: bytes, *, answer: bool, password: bool) -> int:
 def seal(key: bytes, payload: Payload, *, stretched: bytes | None = None, nonce: bytes | None = None) -> bytes:
     """Return the envelope of a secret, with the password whose S is ``stretched`` where there is one.
 
-    A link key seals once.  ``nonce`` (12 bytes) is for test vectors alone: two payloads under one nonce open
-    each other, and forge a third.
+    A link key seals once.  ``nonce`` (12 bytes) is random unless given; it is given only where it depends on
+    all of the payload and the key: two payloads under one nonce open each other, and forge a third.
     """
     kind = SEALED if stretched is None else SEALED_WITH_PASSWORD
     nonce = secrets.token_bytes(NONCE_BYTES) if nonce is None else nonce

@@ -151,15 +151,15 @@ class NotAnswered(Conflict):
 
 
 class WrongPassword(SecretsvcError):
-    """The password is wrong; it cost a try.  ``tries_left`` counts what is left."""
+    """The password is wrong.  ``tries_left`` counts what is left, or is None where no try was spent."""
 
     kind = "wrong-password"
 
-    def __init__(self, tries_left: int) -> None:
+    def __init__(self, tries_left: int | None) -> None:
         super().__init__(
-            f"Wrong password. Tries left: {tries_left}."
-            if tries_left
-            else "Wrong password, and that was the last try: the secret is locked until its sender unlocks it."
+            "Wrong password, and that was the last try: the secret is locked until its sender unlocks it."
+            if tries_left == 0
+            else "Wrong password." + (f" Tries left: {tries_left}." if tries_left else "")
         )
         self.tries_left = tries_left
 
@@ -185,15 +185,14 @@ class RateLimited(SecretsvcError):
 
 
 class Ended(SecretsvcError):
-    """The secret has ended for good.  ``state`` and ``ended_at`` (seconds since 1970) say how and when.
+    """The secret has ended for good.
 
-    ``state`` is ``opened``, ``revoked`` or ``expired``; ``ended_at`` is None where only the operator's
-    ledger could tell and no longer does.
+    ``state`` (``opened``, ``revoked`` or ``expired``) and ``ended_at`` (seconds since 1970) say how and when.
     """
 
     state: str
 
-    def __init__(self, detail: str, *, ended_at: int | None) -> None:
+    def __init__(self, detail: str, *, ended_at: int) -> None:
         super().__init__(detail)
         self.ended_at = ended_at
 

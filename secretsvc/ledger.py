@@ -8,8 +8,8 @@ Keys, all with the prefix ``ss:``:
 ======================  ==================================================================================
 ``ss:e:<id>``           entry: s state, c claimant's hash, t time in ms, r time of the winner's first repeat,
                         d done
-``ss:epoch``            id (12 bytes: number, 8 random), number, began (ms)
-``ss:sequence``         how many ends this epoch has seen; never goes back while the node is itself
+``ss:epoch``            id (12 bytes: number, 8 random), number, began (ms); b<number> when each one began
+``ss:sequence``         how many ends this epoch has seen; it only grows while the epoch lasts
 ======================  ==================================================================================
 """
 
@@ -152,8 +152,11 @@ class RedisLedger:
     ) -> Verdict:
         if word == b"behind":
             raise LedgerUnavailable
+        self._refuse_behind(epoch, sequence)
         self._learn(epoch, sequence)
-        return Verdict(WORDS[word], state.decode(), ended_ms // 1000, claimant, (epoch, sequence))
+        return Verdict(
+            WORDS[word], state.decode(), ended_ms // 1000, claimant, (epoch, sequence), now_ms / 1000
+        )
 
     def _ask(self) -> tuple[bytes, int]:
         epoch = self.node.command("HGET", EPOCH, "id") or b""

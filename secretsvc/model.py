@@ -91,6 +91,7 @@ class Verdict:
             epoch rules: ended by the operator), ``open`` (nobody has ended it) or ``done``.
         ended_at: seconds since 1970, 0 where it has not ended.
         claimant: who ended it, as a hash; only from ``peek``.
+        now: the ledger's time, seconds since 1970; only with ``seen``.
         seen: the ledger's epoch and sequence, to be kept as its high-water mark.
     """
 
@@ -99,6 +100,7 @@ class Verdict:
     ended_at: int
     claimant: bytes = b""
     seen: tuple[bytes, int] | None = None
+    now: float = 0.0
 
 
 @dataclass(frozen=True)

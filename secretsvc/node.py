@@ -119,6 +119,11 @@ class Node:
 
         return self._guarded(both)
 
+    def time(self) -> float:
+        """The server's time, seconds since 1970."""
+        seconds, microseconds = self.command("TIME")
+        return int(seconds) + int(microseconds) / 1_000_000
+
     def is_up(self) -> bool:
         """Whether the server answers a PING just now."""
         try:
@@ -143,10 +148,19 @@ class Node:
             Misconfigured: naming the server's setting.
             Unavailable: it cannot be asked.
         """
-        if int(self.info("server")["redis_version"].partition(".")[0]) < 7:
+        try:
+            version = self.info("server")["redis_version"]
+            found = {name: self.command("CONFIG", "GET", name) for name in wanted}
+        except Unavailable:
+            if not self.is_up():
+                raise
+            raise Misconfigured(
+                f"{setting}: the {what} does not tell its settings. Allow this user '+info +config|get'."
+            ) from None
+        if int(version.partition(".")[0]) < 7:
             raise Misconfigured(f"{setting}: the {what} is older than Redis 7.0.")
         for name, allowed in wanted.items():
-            pairs = self.command("CONFIG", "GET", name)
+            pairs = found[name]
             value = pairs[1].decode() if pairs else "unknown"
             if value not in allowed:
                 raise Misconfigured(

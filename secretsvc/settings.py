@@ -149,8 +149,9 @@ def _check(settings: Settings) -> None:
         )
     if settings.ledger_urls and not settings.redis_url:
         raise Misconfigured(f"{variable('redis_url')} is missing: {variable('ledger_urls')} goes with it.")
-    if "," in settings.ledger_urls:
-        raise Misconfigured(f"{variable('ledger_urls')}: this version uses exactly one ledger.")
+    for field in ("redis_url", "ledger_urls"):
+        if "," in getattr(settings, field):
+            raise Misconfigured(f"{variable(field)}: this version uses exactly one server.")
     if settings.redis_url and settings.redis_url == settings.ledger_urls:
         raise Misconfigured(f"{variable('ledger_urls')}: the ledger must not be the store.")
 

@@ -13,12 +13,14 @@ Keys, all with the prefix ``ss:`` and, where traffic makes them, a TTL:
 Receipt fields are short, since every secret pays for them: s state, g kind, k and rk names of the master
 keys, l ledger epoch, c created, x expires, e ended, t r a SHA-256 of the link's, the receipt's and the
 answer token, b and ab fingerprints of what was created and answered, z size, f flags ("p" password, "s"
-sealed by the server), n wrong tries, p<name> a try reserved until then (ms), rp reported, u language, v
+sealed by the server), n wrong tries, p<name> a try reserved until then (ms), rp reported, un rn the calls
+that unlocked and reported, u language, v
 label, form, xi the answer's life, facts.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import Literal
 
@@ -46,8 +48,7 @@ class RedisStore:
     def now(self) -> float:
         """The store's time: ours plus the offset learnt from its last answer."""
         if self._offset is None:
-            seconds, microseconds = self.node.command("TIME")
-            self._learn(int(seconds) * 1000 + int(microseconds) // 1000)
+            self._learn(int(self.node.time() * 1000))
         return time.time() + (self._offset or 0.0)
 
     def look(self, id: bytes, token_hash: bytes, *, record: bool) -> Look | None:
@@ -119,11 +120,11 @@ class RedisStore:
 
     def unlock(self, id: bytes) -> bool:
         """See ``model.Store.unlock``."""
-        return bool(self.node.run("unlock", _keys(id)[:1]))
+        return bool(self.node.run("unlock", _keys(id)[:1], secrets.token_urlsafe(6)))
 
     def report(self, id: bytes) -> bool:
         """See ``model.Store.report``."""
-        return bool(self.node.run("report", _keys(id)[:1]))
+        return bool(self.node.run("report", _keys(id)[:1], secrets.token_urlsafe(6)))
 
     def remember(self, key: bytes, value: bytes) -> bytes | None:
         """See ``model.Store.remember``."""

@@ -83,12 +83,11 @@ class Tokens:
         return sorted(found, key=lambda token: (token.created_at, token.name))
 
     def revoke(self, name: str) -> bool:
-        """Whether there was a token of this name, which is now void."""
+        """Whether there was a token of this name; whatever bears it is now void."""
         flat = self.node.command("HGETALL", TOKENS)
-        for key, value in zip(flat[::2], flat[1::2], strict=True):
-            if msgspec.json.decode(value, type=ApiToken).name == name:
-                return bool(self.node.command("HDEL", TOKENS, key))
-        return False
+        rows = zip(flat[::2], flat[1::2], strict=True)
+        found = [key for key, value in rows if msgspec.json.decode(value, type=ApiToken).name == name]
+        return bool(found) and bool(self.node.command("HDEL", TOKENS, *found))
 
 
 def _hash(token: str) -> bytes:

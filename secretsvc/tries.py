@@ -53,7 +53,7 @@ class Tries:
                 try:
                     yield ""
                 except WrongProof:
-                    raise WrongPassword(self.left(look.receipt.tries)) from None
+                    raise WrongPassword(None) from None
             return
         if look.receipt.state == "locked":
             raise Locked

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -46,6 +47,9 @@ from .tries import Tries
 
 Prove = Callable[[], bytes]
 T = TypeVar("T")
+# Every "no such secret" takes this many seconds at least, so that its time does not tell an unknown id (a few
+# tenths of a microsecond quicker in the store) from a wrong token.
+NOT_FOUND_TAKES = 0.002
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class New:
     Attributes:
         id, token, envelope, proof, answer_token: bytes of the format; an envelope for secrets only.
         expires_in: seconds.
+        caller: the API token's id, or empty.  Another caller's repeat is another body: or whoever knows what
+            was asked could rebuild a request and be given its receipt.
         fingerprint: what tells a repeat from another body, where the body itself is not to be kept even as
             an HMAC; by default an HMAC of all the fields.
     """
@@ -86,6 +92,7 @@ class New:
     language: str | None = None
     label: str | None = None
     sealed_by: Literal["client", "server"] = "client"
+    caller: str = ""
     fingerprint: bytes | None = None
 
 
@@ -157,7 +164,7 @@ class Vault:
 
         epoch = self.ledger.epoch()
         receipt, is_new = _with_right_clock(attempt)
-        if is_new:
+        if is_new and self.ledger.epoch() == epoch:
             return Created(_view(new.id, receipt), receipt_token)
         if receipt.key_name != key_name or not hmac.compare_digest(receipt.fingerprint, fingerprint):
             receipt_token = self._repeated(new, receipt)
@@ -177,7 +184,11 @@ class Vault:
         """
         receipt = look.receipt
         body = joined(b"answer", look.id, envelope, facts.encode())
-        fingerprint = self._hmac(receipt.key_name, body)
+        try:
+            fingerprint = self._hmac(receipt.key_name, body)
+        except KeyMissing:
+            self.ends.truth(look)
+            raise
         if not hmac.compare_digest(receipt.answer_fingerprint, fingerprint):
             if self.ends.truth(look).state != "waiting":
                 raise Conflict("This request has been answered already.")
@@ -295,6 +306,8 @@ class Vault:
             Ended: it was ended by somebody else.
         """
         verdict = self.ledger.done(look.id, look.receipt.epoch, claimant_hash(look.id, key))
+        if verdict.word == "open" and look.receipt.ended:
+            raise LedgerUnavailable
         if verdict.word == "open":
             raise Conflict("Nobody has claimed this secret.")
         if verdict.word != "done":
@@ -344,8 +357,10 @@ class Vault:
     # --- inside ------------------------------------------------------------------------------------
 
     def _look(self, id: bytes, token_hash: bytes, *roles: Role, record: bool = False) -> Look:
+        due = time.monotonic() + NOT_FOUND_TAKES
         look = self.store.look(id, token_hash, record=record)
         if look is None or look.role not in roles:
+            time.sleep(max(0.0, due - time.monotonic()))
             raise NotFound
         return look
 
@@ -377,7 +392,7 @@ class Vault:
 
     def _fingerprint(self, key_name: str, new: New) -> bytes:
         fields = (new.id, new.token, new.envelope, new.proof, new.answer_token)
-        words = (str(new.expires_in), new.form, new.language, new.label)
+        words = (str(new.expires_in), new.form, new.language, new.label, new.caller)
         body = joined(*(b"" if f is None else b"\x01" + f for f in fields))
         body += joined(*(b"" if w is None else b"\x01" + w.encode() for w in words))
         return self._hmac(key_name, body)

@@ -9,10 +9,11 @@
 -- Safe to repeat.  It only ever takes away, so a node that is behind may run it.
 local epoch = redis.call('HGET', KEYS[2], 'id')
 if not epoch then return {'behind', '', 0} end
-if epoch ~= ARGV[1] then
-  return {'epoch', 'revoked', tonumber(redis.call('HGET', KEYS[2], 'began'))}
-end
 local state, claimant, at = unpack(redis.call('HMGET', KEYS[1], 's', 'c', 't'))
+if not state and epoch ~= ARGV[1] then
+  local began = redis.call('HGET', KEYS[2], 'b' .. struct.unpack('>I4', ARGV[1]) + 1)
+  return {'epoch', 'revoked', tonumber(began or redis.call('HGET', KEYS[2], 'began'))}
+end
 if not state then return {'open', '', 0} end
 if state ~= 'opened' or claimant ~= ARGV[2] then return {'ended', state, tonumber(at)} end
 redis.call('HSET', KEYS[1], 'd', 1)

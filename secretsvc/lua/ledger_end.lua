@@ -7,10 +7,11 @@
 --         8 end of the entry in ms
 -- returns {verdict, node's epoch, sequence, now in ms, state, ended at in ms}
 --         "won" | "again" (the winner, within its window) | "ended" (by somebody else, or the window is over)
---         | "expired" | "epoch" (another epoch rules here; ended at: when it began) | "behind" (nothing decided)
+--         | "expired" | "epoch" (another epoch rules here; ended at: when the next one began) | "behind" (nothing decided)
 --
 -- The order is the promise.  A node that is empty or older than what the app has seen says nothing; an entry
--- answers before the clock does, so a true end is never told as an expiry; and the HSET below is the only commit.
+-- answers before a new epoch and before the clock do, so a true end is never told as another; and the HSET below
+-- is the only commit.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local epoch = redis.call('HMGET', KEYS[2], 'id', 'number', 'began')
@@ -19,15 +20,11 @@ if not epoch[1] or tonumber(epoch[2]) < tonumber(ARGV[2])
   or (tonumber(epoch[2]) == tonumber(ARGV[2]) and sequence < tonumber(ARGV[3])) then
   return {'behind', epoch[1] or '', sequence, now, '', 0}
 end
-if epoch[1] ~= ARGV[1] then
-  return {'epoch', epoch[1], sequence, now, 'revoked', tonumber(epoch[3])}
-end
-
 local state, claimant, at, repeated, done = unpack(redis.call('HMGET', KEYS[1], 's', 'c', 't', 'r', 'd'))
 if state then
   local mine = state == ARGV[4] and claimant == ARGV[5]
   local again = mine and state == 'revoked'
-  if mine and state == 'opened' and not done and now < tonumber(ARGV[6]) then
+  if mine and state == 'opened' and epoch[1] == ARGV[1] and not done and now < tonumber(ARGV[6]) then
     again = now <= tonumber(repeated or at) + tonumber(ARGV[7])
     if again and not repeated then
       redis.call('HSET', KEYS[1], 'r', now)
@@ -36,6 +33,13 @@ if state then
   return {again and 'again' or 'ended', epoch[1], sequence, now, state, tonumber(at)}
 end
 
+if epoch[1] ~= ARGV[1] then
+  local began = redis.call('HGET', KEYS[2], 'b' .. struct.unpack('>I4', ARGV[1]) + 1) or epoch[3]
+  if tonumber(began) < tonumber(ARGV[6]) then
+    return {'epoch', epoch[1], sequence, now, 'revoked', tonumber(began)}
+  end
+  return {'expired', epoch[1], sequence, now, 'expired', tonumber(ARGV[6])}
+end
 if now >= tonumber(ARGV[6]) then
   return {'expired', epoch[1], sequence, now, 'expired', tonumber(ARGV[6])}
 end

@@ -11,6 +11,7 @@ if present[1] and (ARGV[3] == 'first' or tonumber(present[2]) >= tonumber(ARGV[2
   return {present[1], tonumber(present[2]), tonumber(redis.call('GET', KEYS[2]) or 0)}
 end
 local time = redis.call('TIME')
-redis.call('HSET', KEYS[1], 'id', ARGV[1], 'number', ARGV[2], 'began', time[1] * 1000 + math.floor(time[2] / 1000))
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('HSET', KEYS[1], 'id', ARGV[1], 'number', ARGV[2], 'began', now, 'b' .. ARGV[2], now)
 redis.call('SET', KEYS[2], 0)
 return {ARGV[1], tonumber(ARGV[2]), 0}

@@ -13,11 +13,12 @@ if not epoch[1] or tonumber(epoch[2]) < tonumber(ARGV[2])
   or (tonumber(epoch[2]) == tonumber(ARGV[2]) and sequence < tonumber(ARGV[3])) then
   return {'behind', epoch[1] or '', sequence, now, '', 0, ''}
 end
-if epoch[1] ~= ARGV[1] then
-  return {'epoch', epoch[1], sequence, now, 'revoked', tonumber(epoch[3]), ''}
-end
 local state, claimant, at = unpack(redis.call('HMGET', KEYS[1], 's', 'c', 't'))
 if state then
   return {'ended', epoch[1], sequence, now, state, tonumber(at), claimant}
+end
+if epoch[1] ~= ARGV[1] then
+  local began = redis.call('HGET', KEYS[2], 'b' .. struct.unpack('>I4', ARGV[1]) + 1) or epoch[3]
+  return {'epoch', epoch[1], sequence, now, 'revoked', tonumber(began), ''}
 end
 return {'open', epoch[1], sequence, now, '', 0, ''}

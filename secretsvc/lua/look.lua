@@ -10,9 +10,6 @@
 -- same shape.  Nothing of the record is touched before the token fits.
 local hashes = redis.call('HMGET', KEYS[1], 't', 'r', 'a')
 local role = ''
-if not hashes[1] then
-  hashes = {ARGV[1] .. '.', '', ''} -- what it costs to make strings of found hashes: 0.3 microseconds
-end
 if hashes[1] == ARGV[1] then role = 'link' end
 if hashes[2] == ARGV[1] then role = 'sender' end
 if hashes[3] == ARGV[1] then role = 'answerer' end

@@ -32,6 +32,9 @@ for i = 1, #fields, 2 do
   end
 end
 if not state or state == 'locked' or used >= cap then
+  if state == 'sealed' then
+    redis.call('HSET', KEYS[1], 's', 'locked') -- the cap was lowered since; now the sender can unlock it
+  end
   return {'locked', 0}
 end
 if used + pending >= cap then

@@ -2,10 +2,15 @@
 -- Unlock after too many wrong passwords: all tries are there again.
 --
 -- KEYS    1 receipt
--- ARGV    (none)
+-- ARGV    1 name of this call
 -- returns 1, or 0 if it was not locked
+--
+-- Safe to repeat: the name shows that it was this call that unlocked it.
+if redis.call('HGET', KEYS[1], 'un') == ARGV[1] then
+  return 1
+end
 if redis.call('HGET', KEYS[1], 's') ~= 'locked' then
   return 0
 end
-redis.call('HSET', KEYS[1], 's', 'sealed', 'n', 0)
+redis.call('HSET', KEYS[1], 's', 'sealed', 'n', 0, 'un', ARGV[1])
 return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -23,7 +24,7 @@ api = Blueprint("api", __name__, url_prefix="/api/v1")
 
 ExpiresIn = Annotated[int, Meta(ge=MIN_EXPIRES_IN, le=MAX_EXPIRES_IN, description="seconds")]
 Language = Literal["de", "en"]
-Label = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Label = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
 # The patterns are for readers of the description; ``unb64`` decides.
 B64_16 = {"pattern": "^[A-Za-z0-9_-]{21}[AQgw]$"}
 B64_32 = {"pattern": "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"}
@@ -31,8 +32,8 @@ B64 = {"pattern": "^[A-Za-z0-9_-]+$"}
 Id = Annotated[str, Meta(description="16 bytes as base64url", extra_json_schema=B64_16)]
 Token = Annotated[str, Meta(description="32 bytes as base64url", extra_json_schema=B64_32)]
 Envelope = Annotated[str, Meta(description="envelope as base64url", extra_json_schema=B64)]
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-Word = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$(?!\n)")]
+Word = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
 
 
 class SealedByClient(msgspec.Struct, forbid_unknown_fields=True):
@@ -110,7 +111,7 @@ def create() -> Response:
     if not has_field(data, "secret"):
         body = decode_json(data, SealedByClient)
         new = _sealed_by_client(here, body, here.label(body.label, caller))
-        return _created(here, here.vault.create(new))
+        return _created(here, here.vault.create(replace(new, caller=caller.id if caller else "")))
     wish = decode_json(data, SealedByServer)
     if wish.password:
         here.limit_password(opening=False)
@@ -235,6 +236,7 @@ def create_request() -> Response:
         expires_in=body.expires_in,
         language=body.language,
         label=here.label(body.label, caller),
+        caller=caller.id if caller else "",
     )
     return _created(here, here.vault.create(new))
 

@@ -22,6 +22,7 @@ from ..errors import BadLink, Damaged, Invalid, Unauthorized, UnsupportedMediaTy
 
 IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9_-]{22,64}")  # a UUID fits too
 MAX_PARTS = 20
+MAX_PART_HEADER = 8192  # bytes
 # Fields that are bytes of the format: what does not decode there is damaged, not merely refused.
 BYTES = {"id", "token", "envelope", "proof", "answer_token", "link", "key"}
 T = TypeVar("T")
@@ -155,7 +156,19 @@ def _refusal(message: str) -> Damaged | Invalid:
         return Damaged("This must be a string of base64url.", field=name)
     if name == "body":
         return Damaged("The body must be a JSON object.", field=name)
-    return Invalid((name, what))
+    return Invalid((name, _said(what)))
+
+
+def _said(what: str) -> str:
+    """What msgspec expected, for a person."""
+    kinds = {"int": "a whole number", "str": "a text", "bool": "true or false", "array": "a list"}
+    found = re.match(r"Expected `(\w+)[^`]*`(?:( of length)? (<=|>=) (\d+))?", what)
+    if not found or found[1] not in kinds:
+        return what
+    bound = f" of at {'most' if found[3] == '<=' else 'least'} {found[4]}" if found[3] else ""
+    unit = {"str": " characters", "array": " entries"}.get(found[1], "") if found[2] else ""
+    form = " without control characters, in the form the description says" if "matching" in what else ""
+    return f"Expected {kinds[found[1]]}{bound}{unit}{form}."
 
 
 def bytes_of(text: str, name: str, *, length: int | None = None) -> bytes:
@@ -256,6 +269,7 @@ def _urlencoded(data: bytes) -> list[tuple[str, Part]]:
 def _multipart(data: bytes) -> list[tuple[str, Part]]:
     boundary = parse_options_header(request.headers["Content-Type"])[1].get("boundary", "")
     try:
+        _refuse_long_headers(data, b"--" + boundary.encode("ascii"))
         decoder = MultipartDecoder(boundary.encode("ascii"), len(data), max_parts=MAX_PARTS)
         decoder.receive_data(data)
         decoder.receive_data(None)
@@ -279,6 +293,17 @@ def _parts(decoder: MultipartDecoder) -> Any:
                 filename = part.filename if isinstance(part, File) else None
                 if filename or content or not isinstance(part, File):  # an empty file field was not used
                     yield _clean(part.name), Part(bytes(content), filename, _type(part.headers))
+
+
+def _refuse_long_headers(data: bytes, delimiter: bytes) -> None:
+    """Reading a part's header takes time with the square of its length.
+
+    Raises:
+        ValueError: one is longer than 8 KiB.
+    """
+    for part in data.split(delimiter, MAX_PARTS + 1)[1:]:
+        if len(part) > MAX_PART_HEADER and not re.search(rb"\r\n\r\n|\n\n|\r\r", part[:MAX_PART_HEADER]):
+            raise ValueError
 
 
 def _refuse_altered(part: Field | File) -> None:

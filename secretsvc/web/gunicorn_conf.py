@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 import gunicorn.http.wsgi
+import gunicorn.util
 
 from secretsvc import settings
 
@@ -42,6 +43,10 @@ forwarder_headers = ""
 
 # Heartbeat files belong in memory: on a busy disk they can stall a worker.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+
+# Closing a connection waits, in the thread that serves all others, for a client that keeps its end open.
+# Ten such clients would make a worker deaf for 20 seconds.
+gunicorn.util.close_graceful.__defaults__ = (0.1, 65_536)  # seconds, bytes
 
 # The Server header cannot be left out; it need not name the software.
 gunicorn.http.wsgi.SERVER = "secretsvc"

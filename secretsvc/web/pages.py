@@ -73,7 +73,7 @@ def create_page() -> Response | str:
         chosen=_nearest(here.settings.default_expires_in),
         idempotency_key=secrets.token_urlsafe(32),
         max_bytes=here.settings.max_secret_bytes,
-        allowed=here.settings.create == "anyone",
+        create=here.settings.create,
     )
 
 

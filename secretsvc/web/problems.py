@@ -95,7 +95,7 @@ def problem(error: SecretsvcError) -> Response:
     if isinstance(error, errors.Ended):
         body["state"] = error.state
         body["ended_at"] = rfc3339(error.ended_at)
-    if isinstance(error, errors.WrongPassword):
+    if isinstance(error, errors.WrongPassword) and error.tries_left is not None:
         body["state"] = "sealed" if error.tries_left else "locked"
         body["tries_left"] = error.tries_left
     if isinstance(error, errors.Locked):

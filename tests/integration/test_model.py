@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -286,6 +286,7 @@ def test_no_divergence_from_the_model(backs: Backends, say: Callable[[str], None
             max_examples=200 if full else 30,
             stateful_step_count=50,
             deadline=None,
+            phases=[Phase.generate],  # shrinking would restart real servers for minutes
             database=None,
             suppress_health_check=list(HealthCheck),
         ),

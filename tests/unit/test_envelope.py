@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import time
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -474,3 +476,23 @@ def test_what_holds_a_secret_does_not_show_it(value):
         assert f"{type(value).__name__}(masked)" in shown
         assert "correct" not in shown
         assert "\\x" not in shown
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u0323"])
+def test_a_huge_password_is_refused_before_it_is_normalised(mark: str) -> None:
+    """Normalising this one takes minutes in which nothing else of the process runs; refusing it takes none."""
+    began = time.thread_time()
+    with pytest.raises(errors.BadPassword):
+        envelope.stretch_password(bytes(range(32)), "a" + ("\u0323" + mark) * 250_000)
+    assert time.thread_time() - began < 1
+
+
+def test_no_password_is_refused_early_that_would_pass_normalised() -> None:
+    """NFKC makes at least one byte of every four: the largest shrinkage of any character."""
+    worst = max(
+        len(chr(point).encode()) / len(unicodedata.normalize("NFKC", chr(point)).encode())
+        for point in range(0x110000)
+        if not 0xD800 <= point < 0xE000
+    )
+    assert worst <= 4
+    assert envelope.stretch_password(bytes(range(32)), "\U0001d400" * 1024) is not None
