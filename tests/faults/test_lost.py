@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -437,3 +437,15 @@ def test_done_closes_the_window_at_once(here: InProcess, backs: Backends) -> Non
         assert told(secret.claim(here, key)) == (410, "opened")
     assert secret.call(here, "done", **{"Idempotency-Key": key}).status == 204
     assert not backs.store.client().exists(f"ss:{{{secret.id}}}:r")
+
+
+def test_clients_that_never_hang_up_do_not_make_a_worker_deaf(backs: Backends, folder: Path) -> None:
+    """gunicorn closes connections in the thread that serves all others, and waits for the client's end."""
+    ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with web(backs, folder) as running, ExitStack() as stack:
+        for _ in range(10):
+            idle = stack.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+            idle.sendall(ask)
+        began = time.monotonic()
+        assert running.client().get("/healthz").status == 200
+        assert time.monotonic() - began < 5

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from secretsvc.backends import connect
+from secretsvc.envelope import unb64
 from secretsvc.errors import LedgerUnavailable, Misconfigured, StoreUnavailable
 from secretsvc.ledger import RedisLedger, epoch_number
 from secretsvc.model import ClockOff, Receipt, Verdict
@@ -21,6 +22,7 @@ from secretsvc.store import RedisStore
 from tests.faults.proxy import Proxy, calls
 from tests.harness import Backends, InProcess, Secret, backends, new_idempotency_key
 from tests.servers import Server, start_server
+from tests.web.common import Asked, staff
 
 PLACES = [("valkey", "unix"), ("valkey", "tcp"), ("redis", "unix"), ("redis", "tls")]
 RETENTION = 86_400
@@ -351,7 +353,7 @@ def test_done_closes_the_window(pair: Pair) -> None:
     assert pair.end().word == "again"
     assert [pair.ledger.done(ID, pair.epoch, ME).word for _ in range(2)] == ["done", "done"]
     assert pair.end().word == "ended"
-    assert pair.ledger.done(ID, b"\0\0\0\1" + bytes(8), ME).word == "epoch"
+    assert pair.ledger.done(os.urandom(16), b"\0\0\0\1" + bytes(8), ME).word == "epoch"
 
 
 def test_a_peek_changes_nothing(pair: Pair) -> None:
@@ -363,28 +365,37 @@ def test_a_peek_changes_nothing(pair: Pair) -> None:
     assert found.seen == (pair.epoch, 1)
 
 
-def test_the_order_is_behind_epoch_entry_expiry(pair: Pair) -> None:
-    def spoil(*what: str) -> None:
-        if "entry" in what:
-            assert pair.end(OTHER).word == "won"
-        if "epoch" in what:
-            pair.ledger.begin_epoch(2)
-        if "behind" in what:
-            pair.ledger._sequence += 1
-
+def test_the_order_is_behind_entry_epoch_expiry(pair: Pair) -> None:
     assert pair.end(life=-5).word == "expired"
     assert not pair.raw_ledger.exists(pair.entry)
     assert pair.raw_ledger.get("ss:sequence") in (None, b"0")
-    spoil("entry")
-    assert pair.end(life=-5).word == "ended"  # an end is never told as an expiry
-    spoil("epoch")
-    assert pair.end(life=-5).word == "epoch"
-    assert pair.ledger.peek(ID, pair.epoch).word == "epoch"
-    spoil("behind")
-    with pytest.raises(LedgerUnavailable):
-        pair.end(life=-5)
-    with pytest.raises(LedgerUnavailable):
-        pair.ledger.peek(ID, pair.epoch)
+    assert pair.end(OTHER).word == "won"
+    pair.ledger.begin_epoch(2)
+    for life in (60, -5):  # a true end is told neither as the operator's nor as an expiry
+        assert pair.end(life=life).word == "ended"
+    assert pair.end(OTHER).word == "ended"  # a new epoch closes every retry window
+    assert pair.ledger.peek(ID, pair.epoch).word == "ended"
+    pair.ledger._sequence += 1
+    for call in (pair.end, lambda: pair.ledger.peek(ID, pair.epoch)):
+        with pytest.raises(LedgerUnavailable):
+            call()
+
+
+def test_what_had_expired_before_a_new_epoch_stays_expired(pair: Pair) -> None:
+    pair.ledger.begin_epoch(2)
+    assert pair.end(life=60).word == "epoch"
+    assert pair.end(life=-5).word == "expired"
+    assert not pair.raw_ledger.exists(pair.entry)
+
+
+def test_a_later_epoch_does_not_move_the_time_an_earlier_one_ended(pair: Pair) -> None:
+    pair.ledger.begin_epoch(2)
+    pair.raw_ledger.hset("ss:epoch", "b2", 5000)
+    assert (pair.end().word, pair.end().ended_at) == ("epoch", 5)
+    pair.ledger.begin_epoch(3)
+    assert (pair.end().word, pair.end().ended_at) == ("epoch", 5)
+    assert pair.ledger.peek(ID, pair.epoch).ended_at == 5
+    assert pair.ledger.done(ID, pair.epoch, ME).ended_at == 5
 
 
 def test_an_emptied_ledger_decides_nothing(pair: Pair) -> None:
@@ -420,12 +431,21 @@ def swap_epoch(pair: Pair, number: int) -> None:
     pair.ledger._asked = 0.0
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_a_swapped_ledger_opens_nothing(pair: Pair, number: int) -> None:
+def test_a_ledger_with_a_later_epoch_opens_nothing_of_an_earlier_one(pair: Pair) -> None:
     pair.raw_ledger.set("ss:sequence", 9)
-    swap_epoch(pair, number)
+    swap_epoch(pair, 2)
     assert (pair.end().word, pair.end().ended_at) == ("epoch", 5)
     assert pair.ledger.peek(ID, pair.epoch).word == "epoch"
+    assert not pair.raw_ledger.exists(pair.entry)
+
+
+def test_a_swapped_ledger_is_not_believed(pair: Pair) -> None:
+    """It is not a later epoch of ours, so nothing is told as ended: the real one may come back."""
+    pair.raw_ledger.set("ss:sequence", 9)
+    swap_epoch(pair, 1)
+    for call in (pair.end, lambda: pair.ledger.peek(ID, pair.epoch)):
+        with pytest.raises(LedgerUnavailable):
+            call()
     assert not pair.raw_ledger.exists(pair.entry)
 
 
@@ -443,8 +463,8 @@ def test_a_new_epoch_rules_at_once_where_it_is_heard_of(pair: Pair) -> None:
     assert other.begin_epoch(epoch_number(new)) == new  # not higher: no change
     pair.ledger._asked = 0.0
     assert pair.ledger.epoch() == new
-    assert pair.end(epoch=new).word == "won"
     assert pair.end(epoch=pair.epoch).word == "epoch"
+    assert pair.end(epoch=new).word == "won"
 
 
 @pytest.mark.parametrize(
@@ -482,6 +502,26 @@ def test_a_start_on_another_ledger_is_refused(pair: Pair, case: str, refused: st
         fresh.start(seen)
 
 
+def test_a_lowered_cap_locks_what_is_over_it_so_that_it_can_be_unlocked(pair: Pair) -> None:
+    pair.create()
+    for name in ("one", "two", "three"):
+        assert pair.store.reserve(ID, name, cap=5)[0] == "ok"
+        pair.store.settle(ID, name, "wrong", cap=5)
+    assert pair.look().receipt.state == "sealed"
+    assert pair.store.reserve(ID, "four", cap=3)[0] == "locked"
+    assert pair.look().receipt.state == "locked"
+    assert pair.store.unlock(ID)
+    assert pair.store.reserve(ID, "five", cap=3)[0] == "ok"
+
+
+@pytest.mark.parametrize("rule", ["unlock", "report"])
+def test_a_call_whose_answer_was_lost_hears_the_same_again(pair: Pair, rule: str) -> None:
+    pair.create()
+    pair.raw_store.hset(pair.keys[0], "s", "locked")
+    assert [pair.store.node.run(rule, pair.keys[:1], "mine") for _ in range(2)] == [1, 1]
+    assert pair.store.node.run(rule, pair.keys[:1], "another") == 0
+
+
 # --- start-up ------------------------------------------------------------------------------------------
 
 
@@ -491,6 +531,7 @@ UNSAFE: list[tuple[str, dict[str, Any], str]] = [
     ("store", {"extra": ["maxmemory-policy allkeys-lru"]}, "'maxmemory-policy allkeys-lru'"),
     ("ledger", {"appendfsync": "off"}, "'appendonly no'"),
     ("ledger", {"appendfsync": "everysec"}, "'appendfsync everysec'"),
+    ("ledger", {"extra": ["no-appendfsync-on-rewrite yes"]}, "'no-appendfsync-on-rewrite yes'"),
     ("ledger", {"extra": ["aof-load-truncated yes"]}, "'aof-load-truncated yes'"),
     ("ledger", {"extra": ["maxmemory-policy volatile-ttl"]}, "'maxmemory-policy volatile-ttl'"),
 ]
@@ -681,3 +722,50 @@ def test_connect_checks_both(backs: Backends) -> None:
     assert store.high_water() == dict([ledger.seen])
     for each in (store.node, ledger.node):
         each.close()
+
+
+def test_a_server_that_hides_its_settings_is_told_from_one_that_is_down(folder: Path, backs: Backends) -> None:
+    users = ["user default on nopass ~* &* +@all -@dangerous"]
+    refused = pytest.raises(Misconfigured, match=r"Allow this user '\+info \+config\|get'")
+    with start_server("redis", dir=folder / "hidden", extra=users) as server, refused:
+        backs.app(redis_url=server.url)
+
+
+def test_a_revoked_request_stays_revoked_as_long_as_an_answer_could_live(backs: Backends) -> None:
+    """An answer may be stored while the revocation is decided, and then lives anew."""
+    here = InProcess(backs.app())
+    asked = Asked.create(here, staff(here), expires_in=3600)
+    assert here.post(f"/api/v1/secrets/{asked.id}/revoke", None, asked.sender).status == 200
+    look = here.service.vault.look(unb64(asked.id), unb64(asked.receipt_token), "sender")
+    kept = backs.ledger.client().expiretime(f"ss:e:{asked.id}")
+    retention = here.service.settings.receipt_retention
+    assert kept >= look.receipt.expires_at + 3600 + retention
+
+
+def test_done_on_a_ledger_that_forgot_what_the_receipt_knows_is_unclear(backs: Backends) -> None:
+    here = InProcess(backs.app())
+    secret, key = Secret.create(here), new_idempotency_key()
+    assert secret.claim(here, key).status == 200
+    backs.ledger.client().delete(f"ss:e:{secret.id}")
+    answer = secret.call(here, "done", **{"Idempotency-Key": key})
+    assert (answer.status, answer.json["type"]) == (503, "ledger-unavailable")
+
+
+def test_a_secret_created_over_a_change_of_epoch_is_told_as_it_is(backs: Backends) -> None:
+    """The epoch was known for a moment too long: then the sender hears that it ended, not "sealed"."""
+    here = InProcess(backs.app())
+    ledger, store = here.service.ledger, here.service.store
+    assert ledger.epoch()
+    secret, real = Secret.make(), store.create
+
+    def create(*arguments: Any) -> Any:
+        number = epoch_number(ledger.epoch()) + 1
+        RedisLedger(ledger.node).begin_epoch(number)  # the operator, from another process
+        ledger._asked = 0.0  # and a second goes by
+        return real(*arguments)
+
+    store.create = create  # type: ignore[method-assign]
+    answer = here.post("/api/v1/secrets", secret.body)
+    assert (answer.status, answer.json["state"]) == (201, "revoked")
+    store.create = real  # type: ignore[method-assign]
+    assert Secret.create(here).claim(here).status == 200

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from secretsvc.errors import Ended, Expired, Opened
-from secretsvc.vault import New, Vault
+from secretsvc.envelope import unb64
+from secretsvc.errors import Ended, Expired, LedgerUnavailable, Misconfigured, Opened
+from secretsvc.node import Node
+from secretsvc.vault import New, Vault, claimant_hash
 from tests.harness import Backends, InProcess, Secret, new_idempotency_key, wait_until
 
 TWO_HOURS = 7200
@@ -105,3 +108,38 @@ def test_served_until_the_last_second_and_never_after(backs: Backends) -> None:
             assert started < expires_at
             assert refused == 0
     assert served > 20
+
+
+@pytest.mark.parametrize(("off", "refused"), [(60, True), (-60, True), (2, False)])
+def test_servers_whose_clocks_differ_are_refused(
+    backs: Backends, monkeypatch: pytest.MonkeyPatch, off: int, refused: bool
+) -> None:
+    real = Node.time
+    ledgers = {LedgerUnavailable: off}
+    monkeypatch.setattr(Node, "time", lambda node: real(node) + ledgers.get(node._unavailable, 0))
+    if not refused:
+        assert backs.app()
+        return
+    with pytest.raises(Misconfigured, match="clocks of ledger and store differ"):
+        backs.app()
+
+
+def test_a_look_by_a_clock_ahead_does_not_cut_the_winners_window_short(backs: Backends) -> None:
+    """What is left of the window is counted by the ledger's clock, which began it."""
+    here = InProcess(backs.app(retry_window="60"))
+    secret, key = Secret.create(here), new_idempotency_key()
+    vault = here.service.vault
+    look = vault.look(unb64(secret.id), unb64(secret.token), "link", record=True)
+    vault.ledger.end(  # decided, and the process died before it marked the receipt
+        look.id,
+        look.receipt.epoch,
+        "opened",
+        claimant_hash(look.id, key),
+        expires_at=look.receipt.expires_at,
+        window=60,
+        keep_until=look.receipt.expires_at + 9,
+    )
+    with pytest.raises(Opened):
+        vault.ends.truth(replace(look, now=look.now + 100))
+    assert 50 < backs.store.client().ttl(f"ss:{{{secret.id}}}:r") <= 62
+    assert secret.unseal(secret.claim(here, key)) == secret.content

@@ -1404,3 +1404,53 @@ def test_an_envelope_made_elsewhere_is_kept_byte_for_byte(here: InProcess) -> No
     assert here.post(CREATE, body).status == 201
     head = {"Authorization": f"Bearer {b64(handles.token)}"}
     assert here.post(f"/api/v1/secrets/{b64(handles.id)}/claim", {}, head).json == {"envelope": b64(sealed)}
+
+
+# --- what a review found -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["label", "form"])
+def test_no_word_ends_in_a_newline(here: InProcess, field: str) -> None:
+    answer = here.post("/api/v1/requests", Asked.make(**{field: "server\n"}).body, staff(here))
+    is_problem(answer, 422, "invalid", field)
+
+
+def test_another_agent_who_rebuilds_a_request_is_not_given_its_receipt(here: InProcess) -> None:
+    anna, bert = staff(here, "anna"), staff(here, "bert")
+    asked = Asked.create(here, anna)
+    again = here.post("/api/v1/requests", asked.body, anna)
+    assert (again.status, again.json["receipt_token"]) == (201, asked.receipt_token)
+    theirs = here.post("/api/v1/requests", asked.body, bert)
+    is_problem(theirs, 409, "conflict")
+    assert asked.receipt_token not in theirs.text
+
+
+def test_a_huge_password_is_refused_at_once(here: InProcess) -> None:
+    began = time.thread_time()
+    password = "a" + "\u0323\u0301" * 500_000
+    is_problem(here.post("/api/v1/secrets", server_sealed(password=password)), 422, "invalid", "password")
+    assert time.thread_time() - began < 5
+
+
+def test_a_huge_part_header_is_refused_at_once(here: InProcess) -> None:
+    head = {"Content-Type": "multipart/form-data; boundary=b"}
+    body = (
+        b"--b\r\nContent-Disposition: form-data; name="
+        + b'"secret";\r\n a' * 400_000
+        + b"\r\n\r\nx\r\n--b--\r\n"
+    )
+    began = time.thread_time()
+    assert here.send("POST", "/", body, head).status == 400
+    assert time.thread_time() - began < 1
+
+
+def test_what_is_expected_is_said_in_words(here: InProcess) -> None:
+    said = {
+        ("expires_in", 59): "Expected a whole number of at least 60.",
+        ("expires_in", "1h"): "Expected a whole number.",
+        ("secret", ""): "Expected a text of at least 1 characters.",
+        ("secret", 5): "Expected a text.",
+    }
+    for (field, value), message in said.items():
+        answer = here.post("/api/v1/secrets", server_sealed(**{field: value}))
+        assert answer.json["errors"] == [{"field": field, "message": message}]
