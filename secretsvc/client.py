@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from . import envelope as format
 from .envelope import ID_BYTES, TRAILING, WHITE_SPACE, b64, unb64
-from .errors import BadLink, Damaged, Misconfigured, SecretsvcError
+from .errors import BadLink, Damaged, EndedByOperator, Misconfigured, SecretsvcError
 from .payload import Masked
 
 TIMEOUT = 15.0  # seconds for connecting, and for each part of an answer
@@ -256,10 +256,13 @@ class Client:
 
         Raises:
             Problem, Unreachable, NotTheService: nothing was stored, or nobody holds its link.
+            EndedByOperator: the operator began a new epoch of the ledger at this very moment.
         """
         handles = format.derive_handles(key)
         body = {"id": b64(handles.id), "token": b64(handles.token), **body}
         found = self._fields(self._call("POST", "/secrets", body=body, staff=True), 201)
+        if found.get("state") in ("opened", "revoked", "expired"):
+            raise EndedByOperator("It was stored and has ended at once. Please send it again.", ended_at=0)
         try:
             held = handles.id + unb64(found["receipt_token"], length=32)
             public_url, _, shown = found["receipt_url"].partition("/receipt#")

@@ -99,8 +99,11 @@ class RedisLedger:
             LedgerUnavailable: it cannot be asked, or the node is behind.
         """
         if time.monotonic() - self._asked > FRESH:
+            known, highest = self.seen
             epoch, sequence = self._ask()
-            self._refuse_behind(epoch, sequence)
+            _refuse_swapped(epoch, known)
+            if epoch == known and sequence < highest:
+                raise LedgerUnavailable
             self._learn(epoch, sequence)
             self._asked = time.monotonic()
         return self._epoch
@@ -119,13 +122,15 @@ class RedisLedger:
         """See ``model.Ledger.end``; times in seconds since 1970, the window in seconds."""
         keys = [f"ss:e:{b64(id)}", EPOCH, SEQUENCE]
         times = (expires_at * 1000, window * 1000, keep_until * 1000)
-        found = self.node.run("ledger_end", keys, epoch, *self._asking(epoch), end, claimant, *times)
-        return self._verdict(*found)
+        seen = self.seen
+        found = self.node.run("ledger_end", keys, epoch, *_lowest(epoch, seen), end, claimant, *times)
+        return self._verdict(seen[0], *found)
 
     def peek(self, id: bytes, epoch: bytes) -> Verdict:
         """See ``model.Ledger.peek``."""
         keys = [f"ss:e:{b64(id)}", EPOCH, SEQUENCE]
-        return self._verdict(*self.node.run("ledger_peek", keys, epoch, *self._asking(epoch)))
+        seen = self.seen
+        return self._verdict(seen[0], *self.node.run("ledger_peek", keys, epoch, *_lowest(epoch, seen)))
 
     def done(self, id: bytes, epoch: bytes, claimant: bytes) -> Verdict:
         """See ``model.Ledger.done``."""
@@ -134,14 +139,9 @@ class RedisLedger:
             raise LedgerUnavailable
         return Verdict(WORDS[word], state.decode(), ended_ms // 1000)
 
-    def _asking(self, epoch: bytes) -> tuple[int, int]:
-        """Lowest epoch number and sequence to accept an answer from; a record's own epoch was seen too."""
-        known, sequence = self.seen
-        newest = max(epoch_number(known) if known else 0, epoch_number(epoch))
-        return newest, sequence if known and epoch_number(known) == newest else 0
-
     def _verdict(
         self,
+        known: bytes,
         word: bytes,
         epoch: bytes,
         sequence: int,
@@ -150,9 +150,13 @@ class RedisLedger:
         ended_ms: int,
         claimant: bytes = b"",
     ) -> Verdict:
+        """An answer, judged by what was known when the question was sent.
+
+        What other threads have learnt meanwhile says nothing about it: the answer may simply be older.
+        """
         if word == b"behind":
             raise LedgerUnavailable
-        self._refuse_behind(epoch, sequence)
+        _refuse_swapped(epoch, known)
         self._learn(epoch, sequence)
         return Verdict(
             WORDS[word], state.decode(), ended_ms // 1000, claimant, (epoch, sequence), now_ms / 1000
@@ -162,16 +166,22 @@ class RedisLedger:
         epoch = self.node.command("HGET", EPOCH, "id") or b""
         return epoch, int(self.node.command("GET", SEQUENCE) or 0)
 
-    def _refuse_behind(self, epoch: bytes, sequence: int) -> None:
-        known, highest = self.seen
-        if not epoch or (known and epoch != known and epoch_number(epoch) <= epoch_number(known)):
-            raise LedgerUnavailable  # emptied, rolled back or swapped
-        if epoch == known and sequence < highest:
-            raise LedgerUnavailable
-
     def _learn(self, epoch: bytes, sequence: int) -> None:
         with self._lock:
             if not self._epoch or epoch_number(epoch) > epoch_number(self._epoch):
                 self._epoch, self._sequence = epoch, sequence
             elif epoch == self._epoch:
                 self._sequence = max(self._sequence, sequence)
+
+
+def _lowest(epoch: bytes, seen: tuple[bytes, int]) -> tuple[int, int]:
+    """Lowest epoch number and sequence to accept an answer from; a record's own epoch was seen too."""
+    known, sequence = seen
+    newest = max(epoch_number(known) if known else 0, epoch_number(epoch))
+    return newest, sequence if known and epoch_number(known) == newest else 0
+
+
+def _refuse_swapped(epoch: bytes, known: bytes) -> None:
+    """A later epoch has a higher number; anything else but the known one is no ledger of ours."""
+    if not epoch or (known and epoch != known and epoch_number(epoch) <= epoch_number(known)):
+        raise LedgerUnavailable

@@ -155,8 +155,8 @@ class Store(Protocol):
     def settle(self, id: bytes, reservation: str, outcome: Literal["wrong", "back"], *, cap: int) -> int:
         """Settle a try; how many wrong ones there have been."""
 
-    def unlock(self, id: bytes) -> bool:
-        """Whether it was locked and no longer is."""
+    def unlock(self, id: bytes, *, cap: int) -> bool:
+        """Whether it was locked, or had as many wrong tries as lock it, and no longer is."""
 
     def report(self, id: bytes) -> bool:
         """Whether this was the first report."""

@@ -118,9 +118,9 @@ class RedisStore:
         """See ``model.Store.settle``."""
         return int(self.node.run("settle", _keys(id)[:1], reservation, outcome, cap))
 
-    def unlock(self, id: bytes) -> bool:
+    def unlock(self, id: bytes, *, cap: int) -> bool:
         """See ``model.Store.unlock``."""
-        return bool(self.node.run("unlock", _keys(id)[:1], secrets.token_urlsafe(6)))
+        return bool(self.node.run("unlock", _keys(id)[:1], secrets.token_urlsafe(6), cap))
 
     def report(self, id: bytes) -> bool:
         """See ``model.Store.report``."""

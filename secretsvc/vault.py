@@ -310,6 +310,8 @@ class Vault:
             raise LedgerUnavailable
         if verdict.word == "open":
             raise Conflict("Nobody has claimed this secret.")
+        if verdict.word == "epoch":
+            self.ends.truth(look)
         if verdict.word != "done":
             self.ends.tell(look, verdict)
         self.ends.mark(look, verdict, life=0)
@@ -338,7 +340,7 @@ class Vault:
             Ended: it has ended.
         """
         self.ends.truth(look)
-        if not self.store.unlock(look.id):
+        if not self.store.unlock(look.id, cap=self.rules.tries):
             raise Conflict("This secret is not locked.")
         return self.state(self._look(look.id, look.token_hash, "sender"))
 

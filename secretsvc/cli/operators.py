@@ -69,7 +69,7 @@ def drop(name: str, yes: bool) -> None:
         if name == next(iter(known)):
             raise Refused("This key seals: add a new one first, restart the service, and drop this one later.")
         _confirm(
-            f"Everything sealed under {name!r} ends for good, in backups too, and so do its receipts. "
+            f"Everything sealed under {name!r} can never be opened again, in backups too. "
             f"After {MAX_EXPIRES_IN // 86_400} days without sealing a key holds nothing unread. Drop it?",
             yes,
         )

@@ -6,9 +6,10 @@
 -- returns {"done" | "open" (nobody has ended it) | "ended" (by somebody else) | "epoch" | "behind",
 --          state, ended at in ms}
 --
--- Safe to repeat.  It only ever takes away, so a node that is behind may run it.
+-- Safe to repeat.  It only ever takes away.
 local epoch = redis.call('HGET', KEYS[2], 'id')
 if not epoch then return {'behind', '', 0} end
+if struct.unpack('>I4', epoch) < struct.unpack('>I4', ARGV[1]) then return {'behind', '', 0} end
 local state, claimant, at = unpack(redis.call('HMGET', KEYS[1], 's', 'c', 't'))
 if not state and epoch ~= ARGV[1] then
   local began = redis.call('HGET', KEYS[2], 'b' .. struct.unpack('>I4', ARGV[1]) + 1)

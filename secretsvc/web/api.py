@@ -145,13 +145,15 @@ def claim(id: str) -> Response:
     look = find(id, "link", record=True)
     body = read_json(Claim, empty=True)
     key = idempotency_key()
-    prove = None
-    if body.proof is not None:
-        proof = bytes_of(body.proof, "proof", length=32)
-        prove = lambda: proof  # noqa: E731
-    if look.receipt.password and prove:
+    proof = None if body.proof is None else bytes_of(body.proof, "proof", length=32)
+    if look.receipt.password and proof is not None:
         here.limit_password(opening=True)
-    envelope = here.vault.claim(look, prove=prove, key=key, agent=bool(caller and caller.agent))
+    envelope = here.vault.claim(
+        look,
+        prove=None if proof is None else lambda: proof,
+        key=key,
+        agent=bool(caller and caller.agent),
+    )
     return _json({"envelope": b64(envelope)})
 
 

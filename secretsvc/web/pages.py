@@ -17,7 +17,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from .. import serverside
 from ..envelope import Payload, unb64
-from ..errors import Damaged, Forbidden, Invalid
+from ..errors import Conflict, Damaged, Forbidden, Invalid
 from ..serverside import Wish
 from ..settings import duration
 from .api import format_link_of, receipt_url, shown
@@ -101,6 +101,9 @@ def create() -> Response | tuple[str, int]:
         idempotency_key=_form_key(form),
         caller=caller.id if caller else "",
     )
+    view = sealed.created.view
+    if view.state not in ("sealed", "locked"):  # ended before this repeat, or by the operator just now
+        raise Conflict(f"This secret was created, and it is {view.state}: its link opens nothing any more.")
     link = format_link_of(here, sealed.key)
     if "plain" in form or not wants_page():
         return _text(link + "\n", 201)
@@ -108,7 +111,7 @@ def create() -> Response | tuple[str, int]:
         "created.html",
         link=link,
         receipt=receipt_url(here, sealed.created),
-        expires_at=sealed.created.view.expires_at,
+        expires_at=view.expires_at,
         password=bool(password),
     ), 201
 

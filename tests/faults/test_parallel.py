@@ -257,3 +257,17 @@ def memory_kib(pid: int, name: str) -> int:
     found = re.search(rf"^{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     assert found
     return int(found[1])
+
+
+def test_many_different_secrets_at_once_are_all_opened(backs: Backends, folder: Path, say: Say) -> None:
+    """Answers of the ledger cross each other: an older one is not a sign that it was rolled back."""
+    with web(backs, folder, workers=1, threads=8) as running:
+        client = running.client()
+        secrets_ = [Secret.create(client) for _ in range(300)]
+        with ThreadPoolExecutor(16) as pool:
+            claims = list(pool.map(lambda secret: secret.claim(running.client()), secrets_))
+            states = list(pool.map(lambda secret: secret.state(running.client()), secrets_))
+    found = Counter(answer.status for answer in claims)
+    say(f"300 different secrets, 16 at a time: {dict(found)}")
+    assert found == {200: 300}
+    assert {answer.json["state"] for answer in states} == {"opened"}

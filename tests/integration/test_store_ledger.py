@@ -210,8 +210,8 @@ def test_wrong_and_pending_tries_never_exceed_the_cap(pair: Pair) -> None:
     assert [pair.store.settle(ID, name, "wrong", cap=3) for name in "cd"] == [2, 3]
     assert pair.store.reserve(ID, "f", cap=3) == ("locked", 0)
     assert (pair.look().receipt.state, pair.look().receipt.tries) == ("locked", 3)
-    assert pair.store.unlock(ID) is True
-    assert pair.store.unlock(ID) is False
+    assert pair.store.unlock(ID, cap=5) is True
+    assert pair.store.unlock(ID, cap=5) is False
     assert (pair.look().receipt.state, pair.look().receipt.tries) == ("sealed", 0)
     assert pair.store.reserve(ID, "g", cap=3)[0] == "ok"
 
@@ -224,7 +224,7 @@ def test_a_reservation_nobody_settles_runs_out_but_its_verdict_still_counts(pair
     assert pair.store.reserve(ID, "b", cap=1)[0] == "ok"
     assert pair.store.settle(ID, "a", "wrong", cap=1) == 1
     assert pair.look().receipt.state == "locked"
-    pair.store.unlock(ID)
+    pair.store.unlock(ID, cap=5)
     pair.raw_store.hincrby(pair.keys[0], "pb", -700_000)
     assert pair.store.reserve(ID, "c", cap=1)[0] == "ok"
     assert pair.raw_store.hget(pair.keys[0], "pb") is None
@@ -510,16 +510,24 @@ def test_a_lowered_cap_locks_what_is_over_it_so_that_it_can_be_unlocked(pair: Pa
     assert pair.look().receipt.state == "sealed"
     assert pair.store.reserve(ID, "four", cap=3)[0] == "locked"
     assert pair.look().receipt.state == "locked"
-    assert pair.store.unlock(ID)
+    assert pair.store.unlock(ID, cap=5)
     assert pair.store.reserve(ID, "five", cap=3)[0] == "ok"
+
+
+def test_a_sender_can_unlock_what_a_lowered_cap_closed(pair: Pair) -> None:
+    pair.create()
+    pair.raw_store.hset(pair.keys[0], "n", 3)
+    assert not pair.store.unlock(ID, cap=5)
+    assert pair.store.unlock(ID, cap=3)
+    assert pair.look().receipt.tries == 0
 
 
 @pytest.mark.parametrize("rule", ["unlock", "report"])
 def test_a_call_whose_answer_was_lost_hears_the_same_again(pair: Pair, rule: str) -> None:
     pair.create()
     pair.raw_store.hset(pair.keys[0], "s", "locked")
-    assert [pair.store.node.run(rule, pair.keys[:1], "mine") for _ in range(2)] == [1, 1]
-    assert pair.store.node.run(rule, pair.keys[:1], "another") == 0
+    assert [pair.store.node.run(rule, pair.keys[:1], "mine", 5) for _ in range(2)] == [1, 1]
+    assert pair.store.node.run(rule, pair.keys[:1], "another", 5) == 0
 
 
 # --- start-up ------------------------------------------------------------------------------------------
@@ -769,3 +777,23 @@ def test_a_secret_created_over_a_change_of_epoch_is_told_as_it_is(backs: Backend
     assert (answer.status, answer.json["state"]) == (201, "revoked")
     store.create = real  # type: ignore[method-assign]
     assert Secret.create(here).claim(here).status == 200
+
+
+def test_done_does_not_believe_a_ledger_of_an_earlier_epoch(backs: Backends) -> None:
+    here = InProcess(backs.app())
+    first = here.service.ledger.epoch()
+    here.service.ledger.begin_epoch(2)
+    secret = Secret.create(here)
+    backs.ledger.client().hset("ss:epoch", mapping={"id": first, "number": 1})
+    answer = secret.call(here, "done", **{"Idempotency-Key": new_idempotency_key()})
+    assert (answer.status, answer.json["type"]) == (503, "ledger-unavailable")
+
+
+def test_a_form_repeated_after_the_end_is_not_given_a_dead_link(backs: Backends) -> None:
+    here = InProcess(backs.app())
+    head = {"Content-Type": "application/x-www-form-urlencoded", "Idempotency-Key": new_idempotency_key()}
+    first = here.send("POST", "/", b"secret=hello", head)
+    assert here.send("POST", "/", b"secret=hello", head).text == first.text
+    assert here.post("/api/v1/open", {"link": first.text.strip()}).status == 200
+    again = here.send("POST", "/", b"secret=hello", head)
+    assert (again.status, "opened" in again.text, "#" in again.text) == (409, True, False)
