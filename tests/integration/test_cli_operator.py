@@ -99,7 +99,7 @@ def test_dropping_asks_and_never_takes_the_key_that_seals(backs: Backends, cli: 
         assert terminal.ended()[0] == 8
     assert backs.keyring.read_bytes() == before
     with Terminal(cli, "keys", "drop", "test") as terminal:
-        terminal.expect("for good, in backups too")
+        terminal.expect("never be opened again, in backups too")
         terminal.expect("[y/N] ")
         terminal.type("y\n")
         assert terminal.ended()[0] == 0
