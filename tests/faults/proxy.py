@@ -9,7 +9,7 @@ with Proxy(backs.store.url) as proxy:
 from __future__ import annotations
 
 import contextlib
-import select
+import selectors
 import shutil
 import socket
 import tempfile
@@ -143,9 +143,15 @@ class Proxy:
                 self._open.discard(client)
 
     def _pump(self, client: socket.socket, server: socket.socket) -> None:
+        with selectors.DefaultSelector() as selector:  # select() itself knows no descriptor over 1,023
+            for end in (client, server):
+                selector.register(end, selectors.EVENT_READ)
+            self._forward(client, server, selector)
+
+    def _forward(self, client: socket.socket, server: socket.socket, selector: selectors.BaseSelector) -> None:
         fault: Fault | None = None
         while True:
-            readable, _, _ = select.select([client, server], [], [])
+            readable = {key.fileobj for key, _ in selector.select()}
             if client in readable:
                 data = client.recv(1 << 20)
                 if not data:
