@@ -7,7 +7,7 @@ key, a token or anything else of the caller's input.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class SecretsvcError(Exception):
@@ -190,7 +190,7 @@ class Ended(SecretsvcError):
     ``state`` (``opened``, ``revoked`` or ``expired``) and ``ended_at`` (seconds since 1970) say how and when.
     """
 
-    state: str
+    state: Literal["opened", "revoked", "expired"]
 
     def __init__(self, detail: str, *, ended_at: int) -> None:
         super().__init__(detail)

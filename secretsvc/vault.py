@@ -234,7 +234,7 @@ class Vault:
             if state in ("sealed", "locked") and not look.has_record:
                 raise RecordMissing
         except (Opened, Revoked, Expired, EndedByOperator) as end:
-            state, ended_at = end.state, end.ended_at  # type: ignore[assignment]
+            state, ended_at = end.state, end.ended_at
         view = replace(_view(look.id, look.receipt), state=state, ended_at=ended_at)
         if view.password and look.role == "sender" and state in ("sealed", "locked"):
             view = replace(view, tries_left=self.tries.left(look.receipt.tries))

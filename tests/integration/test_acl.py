@@ -64,3 +64,14 @@ def everything(here: InProcess) -> None:
     assert here.service.tokens.revoke("anna")
     assert here.service.ledger.begin_epoch(2)
     assert here.get("/readyz").status == 200
+
+
+def test_every_key_that_traffic_makes_ends_by_itself(backs: Backends) -> None:
+    everything(InProcess(backs.app(create_limit="100", password_limit="100")))
+    kept = {
+        "store": {key for key in backs.store.client().scan_iter() if backs.store.client().ttl(key) < 0},
+        "ledger": {key for key in backs.ledger.client().scan_iter() if backs.ledger.client().ttl(key) < 0},
+    }
+    # The marks of the ledger are the operator's, not a caller's: they are few, and stay.
+    assert kept == {"store": {b"ss:seen"}, "ledger": {b"ss:epoch", b"ss:sequence"}}
+    assert backs.store.client().dbsize() >= 8
