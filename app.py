@@ -21,8 +21,9 @@ from secretsvc.processes import Command
 from secretsvc.settings import Settings, variable
 from secretsvc.tokens import Tokens
 from secretsvc.vault import Rules, Vault
-from secretsvc.web import headers, logs, openapi, problems
+from secretsvc.web import headers, language, logs, openapi, problems, theme
 from secretsvc.web.api import api
+from secretsvc.web.assets import Assets
 from secretsvc.web.limits import Limits
 from secretsvc.web.pages import pages
 from secretsvc.web.service import Service
@@ -44,13 +45,17 @@ def create_app(conf: Settings | None = None, *, service: Service | None = None) 
     """
     conf = conf or settings.load()
     logs.configure(conf.log_level)
-    app = Flask(__name__, root_path=str(ROOT))
+    assets = Assets(ROOT / "static")
+    app = Flask(__name__, root_path=str(ROOT), static_url_path=assets.path)
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 365 * 86_400  # the path changes with any of the files
     # The JSON escape \u0000 makes six bytes of one: a body may be that much larger than its secret.
     app.config["MAX_CONTENT_LENGTH"] = 6 * conf.max_secret_bytes + 65_536
     app.config["MAX_FORM_MEMORY_SIZE"] = app.config["MAX_CONTENT_LENGTH"]
     app.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    app.jinja_env.globals["operator"] = conf.operator
-    app.jinja_env.filters |= {"rfc3339": problems.rfc3339, "utc": problems.utc}
+    app.jinja_env.globals |= {"assets": assets, "conf": conf, "operator": conf.operator}
+    app.jinja_env.filters["rfc3339"] = problems.rfc3339
+    language.install(app)
+    theme.install(app, theme.load(conf))
     app.extensions["secretsvc"] = service or make_service(conf)
     app.register_blueprint(api)
     app.register_blueprint(pages)

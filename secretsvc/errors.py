@@ -10,6 +10,11 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 
+def N_(sentence: str) -> str:  # noqa: N802 - gettext's own name for it
+    """Mark a sentence that the pages translate; it is English here."""
+    return sentence
+
+
 class SecretsvcError(Exception):
     """The root: everything this package raises on purpose."""
 
@@ -35,7 +40,7 @@ class Damaged(FormatError):
     """
 
     kind = "damaged"
-    detail = "This is damaged: it was cut or altered on its way."
+    detail = N_("This is damaged: it was cut or altered on its way.")
 
     def __init__(self, detail: str | None = None, *, field: str | None = None) -> None:
         super().__init__(detail)
@@ -46,42 +51,42 @@ class BadLink(FormatError):
     """A link that does not end in ``#`` and 43 canonical characters."""
 
     kind = "bad-link"
-    detail = "This link is incomplete or damaged. Copy it again, whole, up to its last character."
+    detail = N_("This link is incomplete or damaged. Copy it again, whole, up to its last character.")
 
 
 class BadRequestLink(FormatError):
     """A request link that does not end in ``#`` and 64 canonical characters, or holds an unusable key."""
 
     kind = "bad-request-link"
-    detail = "This request link is incomplete or damaged. Copy it again, whole, up to its last character."
+    detail = N_("This request link is incomplete or damaged. Copy it again, whole, up to its last character.")
 
 
 class BadPassword(FormatError):
     """A password that cannot be used: over 1,024 bytes after NFKC, or holding a lone surrogate."""
 
     kind = "bad-password"
-    detail = "This password cannot be used: it is longer than 1,024 bytes or holds an invalid character."
+    detail = N_("This password cannot be used: it is longer than 1,024 bytes or holds an invalid character.")
 
 
 class UnknownType(FormatError):
     """An envelope of a type this version does not know, or not the type that was expected."""
 
     kind = "unknown-type"
-    detail = "This is not an envelope of a kind that fits here."
+    detail = N_("This is not an envelope of a kind that fits here.")
 
 
 class BadHeader(FormatError):
     """A payload header that is not a JSON object with only the strings ``name`` and ``type``."""
 
     kind = "bad-header"
-    detail = "The description inside this secret is malformed, or its file name or type is not allowed."
+    detail = N_("The description inside this secret is malformed, or its file name or type is not allowed.")
 
 
 class BadAnswer(FormatError):
     """Form answers that are not one flat JSON object of strings."""
 
     kind = "bad-answer"
-    detail = "The form answers inside this secret are malformed."
+    detail = N_("The form answers inside this secret are malformed.")
 
 
 # --- the caller's part ---------------------------------------------------------------------------------
@@ -105,6 +110,7 @@ class TooLarge(SecretsvcError):
     def __init__(self, limit: int, *, field: str) -> None:
         super().__init__(f"Too large: {field} may have at most {limit} bytes here.")
         self.field = field
+        self.limit = limit
 
 
 class UnsupportedMediaType(SecretsvcError):
@@ -117,7 +123,7 @@ class Unauthorized(SecretsvcError):
     """A token is absent or malformed, or an API key is unknown."""
 
     kind = "unauthorized"
-    detail = "This call needs the token that belongs to the secret, as 'Authorization: Bearer'."
+    detail = N_("This call needs the token that belongs to the secret, as 'Authorization: Bearer'.")
 
 
 class Forbidden(SecretsvcError):
@@ -134,7 +140,7 @@ class NotFound(SecretsvcError):
     """No such secret for this caller: an unknown id and a wrong token look the same."""
 
     kind = "not-found"
-    detail = "There is no such secret, or this is not its link."
+    detail = N_("There is no such secret, or this is not its link.")
 
 
 class Conflict(SecretsvcError):
@@ -147,7 +153,7 @@ class NotAnswered(Conflict):
     """The request has not been answered yet, so there is nothing to claim."""
 
     kind = "not-answered"
-    detail = "Nobody has answered this request yet."
+    detail = N_("Nobody has answered this request yet.")
 
 
 class WrongPassword(SecretsvcError):
@@ -168,7 +174,7 @@ class Locked(SecretsvcError):
     """Too many wrong passwords.  Not ended: the sender's receipt can unlock or revoke it."""
 
     kind = "locked"
-    detail = "Too many wrong passwords: the secret is locked. Its sender can unlock it from the receipt."
+    detail = N_("Too many wrong passwords: the secret is locked. Its sender can unlock it from the receipt.")
 
 
 class RateLimited(SecretsvcError):
@@ -243,7 +249,7 @@ class StoreUnavailable(Unavailable):
     """The store did not answer, refused, or is full."""
 
     kind = "store-unavailable"
-    detail = "The store cannot be reached just now. Nothing was used up: please try again."
+    detail = N_("The store cannot be reached just now. Nothing was used up: please try again.")
 
 
 class StoreFull(StoreUnavailable):
@@ -254,7 +260,7 @@ class LedgerUnavailable(Unavailable):
     """The ledger did not answer clearly, so nobody is given anything."""
 
     kind = "ledger-unavailable"
-    detail = "The ledger cannot be reached just now. Please try again."
+    detail = N_("The ledger cannot be reached just now. Please try again.")
 
 
 class Busy(Unavailable):
@@ -262,14 +268,14 @@ class Busy(Unavailable):
 
     kind = "busy"
     retry_after = 1
-    detail = "Too many passwords are being checked just now. Nothing was used up: please try again."
+    detail = N_("Too many passwords are being checked just now. Nothing was used up: please try again.")
 
 
 class RecordDamaged(Unavailable):
     """The stored record does not pass its checks."""
 
     kind = "record-damaged"
-    detail = "The stored record is damaged and cannot be opened. Nothing was used up; tell the operator."
+    detail = N_("The stored record is damaged and cannot be opened. Nothing was used up; tell the operator.")
     retry_after = 60
 
 
@@ -277,7 +283,7 @@ class RecordMissing(Unavailable):
     """The record is gone before its time, and the ledger knows of no end."""
 
     kind = "record-missing"
-    detail = "The stored record is missing although nobody opened it. Tell the operator."
+    detail = N_("The stored record is missing although nobody opened it. Tell the operator.")
     retry_after = 60
 
 
@@ -285,7 +291,7 @@ class KeyMissing(Unavailable):
     """The master key that sealed this record is not in the keyring."""
 
     kind = "key-missing"
-    detail = "The key for this secret is not available here. Nothing was used up; tell the operator."
+    detail = N_("The key for this secret is not available here. Nothing was used up; tell the operator.")
     retry_after = 60
 
 

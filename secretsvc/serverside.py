@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from . import envelope as format
 from .atrest import hkdf, joined, separated, sha256
-from .envelope import Payload
-from .errors import Conflict, FormatError, Invalid, KeyMissing, RecordDamaged, TooLarge
+from .envelope import Payload, RequestLink
+from .errors import N_, Conflict, FormatError, Invalid, KeyMissing, RecordDamaged, TooLarge
 from .model import Look
 from .vault import Created, New, Vault
 
@@ -126,9 +126,9 @@ def _recalled(vault: Vault, wish: Wish, idempotency_key: str, caller: str) -> _S
         if key_name.decode() != newest:
             sealing, mac = under(key_name.decode(), tag)
     except KeyMissing:
-        raise Conflict("This Idempotency-Key belongs to a secret that is gone for good.") from None
+        raise Conflict(N_("This Idempotency-Key belongs to a secret that is gone for good.")) from None
     if not hmac.compare_digest(mac, known_mac):
-        raise Invalid(("Idempotency-Key", "It came with another body before."))
+        raise Invalid(("Idempotency-Key", N_("It came with another body before.")))
     return replace(sealing, tag=tag)
 
 
@@ -175,6 +175,17 @@ def open(
     if payload is None:  # pragma: no cover - claim calls inspect or raises
         raise RecordDamaged
     return payload
+
+
+def answer(vault: Vault, look: Look, asked: RequestLink, payload: Payload, *, max_bytes: int) -> None:
+    """Seal and store the one answer to a request; a repeat is another answer, since sealing is random.
+
+    Raises:
+        TooLarge, Conflict, Ended: as ``Vault.answer`` does; nothing was stored.
+    """
+    if len(payload.content) > max_bytes:
+        raise TooLarge(max_bytes, field="secret")
+    vault.answer(look, format.seal_answer(asked, payload), '{"consents":[]}')
 
 
 def _stretch(vault: Vault, key: bytes, password: str) -> bytes | None:

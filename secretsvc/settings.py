@@ -23,6 +23,15 @@ from .errors import Misconfigured
 PREFIX = "SECRETSVC_"
 MAX_EXPIRES_IN = 31 * 86400
 MIN_EXPIRES_IN = 60
+# Addresses of the operator's own pages.
+_PAGES = ("imprint_url", "privacy_url", "terms_url", "documentation_url", "status_page_url", "support_url")
+# Settings with a form of their own, and an example of it.
+_FORMS = {
+    "colour": (r"#[0-9a-fA-F]{6}", "a colour, as in #0b5d3b"),
+    "support_email": (r"[^@\s<>]+@[^@\s<>]+", "an e-mail address"),
+    "support_phone": (r"\+?[0-9][0-9 ()/.-]{2,40}", "a telephone number, as in +49 30 123456-0"),
+    "emergency_phone": (r"\+?[0-9][0-9 ()/.-]{2,40}", "a telephone number, as in +49 30 123456-0"),
+}
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
@@ -54,6 +63,19 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     trusted_proxies: Annotated[int, Meta(ge=0, le=10)] = 0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     operator: Annotated[str, Meta(max_length=80)] = ""
+    logo_file: str = ""
+    colour: str = ""
+    imprint_url: str = ""
+    privacy_url: str = ""
+    terms_url: str = ""
+    documentation_url: str = ""
+    status_page_url: str = ""
+    support_url: str = ""
+    support_email: str = ""
+    support_phone: str = ""
+    support_hours: Annotated[str, Meta(max_length=120)] = ""
+    support_hours_de: Annotated[str, Meta(max_length=120)] = ""
+    emergency_phone: str = ""
     security_contact: str = ""
     server: str = ""
     api_key_file: str = ""
@@ -142,6 +164,13 @@ def _check(settings: Settings) -> None:
         for url in filter(None, getattr(settings, field).split(",")):
             if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
                 raise Misconfigured(f"{variable(field)}: expected redis://, rediss:// or unix://.")
+    for field in _PAGES:
+        parts = urlsplit(getattr(settings, field))
+        if getattr(settings, field) and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise Misconfigured(f"{variable(field)}: expected an address, as in https://example.org/page.")
+    for field, (form, example) in _FORMS.items():
+        if getattr(settings, field) and not re.fullmatch(form, getattr(settings, field)):
+            raise Misconfigured(f"{variable(field)}: expected {example}.")
     if settings.redis_url and not settings.ledger_urls:
         raise Misconfigured(
             f"{variable('ledger_urls')} is missing: with {variable('redis_url')} set, the ledger needs a "

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from .atrest import Slots, WrongProof
 from .ends import Ends
-from .errors import Locked, RateLimited, Unavailable, WrongPassword
+from .errors import N_, Locked, RateLimited, Unavailable, WrongPassword
 from .model import Look
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Tries:
         if word == "locked":
             raise Locked
         if word == "pending":
-            raise RateLimited("Every try that is left is being used just now.", retry_after=wait)
+            raise RateLimited(N_("Every try that is left is being used just now."), retry_after=wait)
 
     def _give_back(self, look: Look, reservation: str) -> None:
         try:

@@ -27,6 +27,7 @@ from .atrest import Argon2, Binding, Keyring, Slots, joined, seal_record, sha256
 from .ends import DAY, Ends
 from .envelope import b64
 from .errors import (
+    N_,
     Conflict,
     EndedByOperator,
     Expired,
@@ -191,7 +192,7 @@ class Vault:
             raise
         if not hmac.compare_digest(receipt.answer_fingerprint, fingerprint):
             if self.ends.truth(look).state != "waiting":
-                raise Conflict("This request has been answered already.")
+                raise Conflict(N_("This request has been answered already."))
 
             def attempt() -> str:
                 answered = replace(
@@ -208,7 +209,7 @@ class Vault:
             look = self._look(look.id, look.token_hash, "answerer")
             self.ends.truth(look)  # revoked while we stored: then this answer does not stay
             if word == "taken":
-                raise Conflict("This request has been answered already.")
+                raise Conflict(N_("This request has been answered already."))
         return self.state(look)
 
     # --- looking -----------------------------------------------------------------------------------
@@ -271,7 +272,7 @@ class Vault:
         """
         receipt = look.receipt
         if receipt.kind == "request" and not agent:
-            raise Forbidden("Only a signed-in agent may collect the answer to a request.")
+            raise Forbidden(N_("Only a signed-in agent may collect the answer to a request."))
         claimant_key = key or secrets.token_urlsafe(32)
         claimant = claimant_hash(look.id, claimant_key)
         if receipt.ended and (key is None or look.record is None):
@@ -284,7 +285,7 @@ class Vault:
         if receipt.password and prove is None:
             if self.ends.truth(look).state == "locked":
                 raise Locked
-            raise Invalid((password_field, "This secret has a password."))
+            raise Invalid((password_field, N_("This secret has a password.")))
         with self.tries.one(look, claimant) if receipt.password else nullcontext("") as reservation:
             envelope = self._unseal(look, prove)
             if inspect:
@@ -309,7 +310,7 @@ class Vault:
         if verdict.word == "open" and look.receipt.ended:
             raise LedgerUnavailable
         if verdict.word == "open":
-            raise Conflict("Nobody has claimed this secret.")
+            raise Conflict(N_("Nobody has claimed this secret."))
         if verdict.word == "epoch":
             self.ends.truth(look)
         if verdict.word != "done":
@@ -341,7 +342,7 @@ class Vault:
         """
         self.ends.truth(look)
         if not self.store.unlock(look.id, cap=self.rules.tries):
-            raise Conflict("This secret is not locked.")
+            raise Conflict(N_("This secret is not locked."))
         return self.state(self._look(look.id, look.token_hash, "sender"))
 
     def report(self, look: Look) -> View:
@@ -351,9 +352,9 @@ class Vault:
             Conflict: it is not opened, or was reported before.
         """
         if self.state(look).state != "opened":
-            raise Conflict("Only a secret that was opened can be reported.")
+            raise Conflict(N_("Only a secret that was opened can be reported."))
         if not self.store.report(look.id):
-            raise Conflict("This was reported before.")
+            raise Conflict(N_("This was reported before."))
         return self.state(self._look(look.id, look.token_hash, "link"))
 
     # --- inside ------------------------------------------------------------------------------------
@@ -383,7 +384,7 @@ class Vault:
 
     def _repeated(self, new: New, receipt: Receipt) -> bytes:
         """The receipt token of what is stored under this id, if it is this very body under an older key."""
-        conflict = Conflict("This id is taken by another secret. Nothing was changed.")
+        conflict = Conflict(N_("This id is taken by another secret. Nothing was changed."))
         try:
             fingerprint = new.fingerprint or self._fingerprint(receipt.key_name, new)
             if not hmac.compare_digest(receipt.fingerprint, fingerprint):

@@ -18,7 +18,7 @@ from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
 from ..envelope import read_link, unb64
-from ..errors import BadLink, Damaged, Invalid, Unauthorized, UnsupportedMediaType
+from ..errors import N_, BadLink, Damaged, Invalid, Unauthorized, UnsupportedMediaType
 
 IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9_-]{22,64}")  # a UUID fits too
 MAX_PARTS = 20
@@ -55,7 +55,7 @@ def idempotency_key(value: str | None = None) -> str | None:
     name = "idempotency_key" if value is not None else "Idempotency-Key"
     value = value if value is not None else request.headers.get("Idempotency-Key")
     if value is not None and not IDEMPOTENCY_KEY.fullmatch(value):
-        raise Damaged("An Idempotency-Key has 22 to 64 letters, digits, - and _, or is a UUID.", field=name)
+        raise Damaged(N_("An Idempotency-Key has 22 to 64 letters, digits, - and _, or is a UUID."), field=name)
     return value
 
 
@@ -71,12 +71,12 @@ def whole_body() -> bytes:
     try:
         data = request.get_data(cache=False)
     except ParseException:
-        raise Damaged("The body's chunks are malformed.", field="body") from None
+        raise Damaged(N_("The body's chunks are malformed."), field="body") from None
     if request.content_length is None:
         if len(data) >= (request.max_content_length or math.inf):
             raise RequestEntityTooLarge
     elif len(data) != request.content_length:
-        raise Damaged("The body is shorter than announced.", field="body")
+        raise Damaged(N_("The body is shorter than announced."), field="body")
     return data
 
 
@@ -96,7 +96,7 @@ def json_body(*, empty: bool = False) -> bytes:
     if not data and empty:
         return b"{}"
     if request.mimetype != "application/json":
-        raise UnsupportedMediaType("Send the body as application/json.")
+        raise UnsupportedMediaType(N_("Send the body as application/json."))
     return data
 
 
@@ -116,7 +116,7 @@ def has_field(data: bytes, name: str) -> bool:
     except msgspec.ValidationError:
         return False
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        raise Damaged("The body is not valid JSON.", field="body") from None
+        raise Damaged(N_("The body is not valid JSON."), field="body") from None
 
 
 def decode_json(data: bytes, kind: type[T]) -> T:
@@ -132,7 +132,7 @@ def decode_json(data: bytes, kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         raise _refusal(str(error)) from None
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        raise Damaged("The body is not valid JSON.", field="body") from None
+        raise Damaged(N_("The body is not valid JSON."), field="body") from None
     return found
 
 
@@ -223,20 +223,20 @@ def read_form(*names: str) -> dict[str, Part]:
     """
     for name in request.args:
         if name != "plain":
-            raise Invalid((name[:64], "Send this in the body, not in the address."))
+            raise Invalid((name[:64], N_("Send this in the body, not in the address.")))
     data = whole_body()
     if request.mimetype == "application/x-www-form-urlencoded":
         pairs = _urlencoded(data)
     elif request.mimetype == "multipart/form-data":
         pairs = _multipart(data)
     else:
-        raise UnsupportedMediaType("Send a form: multipart/form-data or application/x-www-form-urlencoded.")
+        raise UnsupportedMediaType(N_("Send a form: multipart/form-data or application/x-www-form-urlencoded."))
     found: dict[str, Part] = {}
     for name, part in pairs:
         if name not in names:
-            raise Invalid((name[:64], "There is no such field."))
+            raise Invalid((name[:64], N_("There is no such field.")))
         if name in found:
-            raise Invalid((name, "This field is there twice."))
+            raise Invalid((name, N_("This field is there twice.")))
         found[name] = part
     if "plain" in request.args and "plain" in names:
         found.setdefault("plain", Part(b""))
@@ -254,7 +254,7 @@ def text_of(form: dict[str, Part], name: str) -> str:
     try:
         return form[name].content.decode("utf-8")
     except UnicodeDecodeError:
-        raise Invalid((name, "This is not valid UTF-8.")) from None
+        raise Invalid((name, N_("This is not valid UTF-8."))) from None
 
 
 def _urlencoded(data: bytes) -> list[tuple[str, Part]]:
@@ -262,7 +262,7 @@ def _urlencoded(data: bytes) -> list[tuple[str, Part]]:
         text = data.decode("ascii", "surrogateescape")
         pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=MAX_PARTS)
     except ValueError:
-        raise Damaged("The form is malformed or has too many fields.", field="body") from None
+        raise Damaged(N_("The form is malformed or has too many fields."), field="body") from None
     return [(_clean(name), Part(value.encode("utf-8", "surrogateescape"))) for name, value in pairs]
 
 
@@ -275,7 +275,7 @@ def _multipart(data: bytes) -> list[tuple[str, Part]]:
         decoder.receive_data(None)
         return list(_parts(decoder))
     except (ValueError, RequestEntityTooLarge):
-        raise Damaged("The form is malformed or has too many fields.", field="body") from None
+        raise Damaged(N_("The form is malformed or has too many fields."), field="body") from None
 
 
 def _parts(decoder: MultipartDecoder) -> Any:
@@ -316,7 +316,7 @@ def _refuse_altered(part: Field | File) -> None:
     if part.name is None:
         raise ValueError
     if re.search(r'\\(?!["\\])', part.headers.get("Content-Disposition", "")):
-        raise Invalid((_clean(part.name), "A file name may not hold a backslash."))
+        raise Invalid((_clean(part.name), N_("A file name may not hold a backslash.")))
 
 
 def _type(headers: Headers) -> str | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from flask import Flask, Response, request
 
-# No script runs on today's pages; what a page uses comes from ourselves.
+# What a page uses comes from ourselves, as files: nothing inline, and no text is ever made into markup.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
+        "script-src 'self'",
+        "connect-src 'self'",
         "style-src 'self'",
         "img-src 'self'",
         "form-action 'self'",
@@ -29,6 +31,8 @@ HEADERS = {
     "X-Robots-Tag": "noindex, nofollow",
 }
 
+FILES = ("static", "pages.theme", "pages.logo")
+
 
 def install(app: Flask, *, https: bool) -> None:
     """Set the headers on every answer; HSTS only where people come by https."""
@@ -40,6 +44,6 @@ def install(app: Flask, *, https: bool) -> None:
     def set_headers(response: Response) -> Response:
         for name, value in headers.items():
             response.headers.setdefault(name, value)
-        if request.endpoint != "static" or response.status_code >= 400:
+        if response.status_code >= 400 or request.endpoint not in FILES:
             response.headers["Cache-Control"] = "no-store"
         return response

@@ -17,7 +17,7 @@ from limits.strategies import FixedWindowRateLimiter
 
 from ..atrest import Keyring
 from ..envelope import b64
-from ..errors import RateLimited, StoreFull, StoreUnavailable
+from ..errors import N_, RateLimited, StoreFull, StoreUnavailable
 from ..node import Node
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Limits:
             RateLimited: too many.
             StoreUnavailable: it cannot be counted, so it is refused.
         """
-        self._hit(self._create, "create", address, "Too many secrets created from your address.")
+        self._hit(self._create, "create", address, N_("Too many secrets created from your address."))
 
     def password(self, address: str | None, *, opening: bool) -> None:
         """Count a call that needs Argon2.
@@ -61,7 +61,7 @@ class Limits:
             RateLimited, StoreUnavailable: as ``create``.
         """
         try:
-            self._hit(self._password, "password", address, "Too many passwords tried from your address.")
+            self._hit(self._password, "password", address, N_("Too many passwords tried from your address."))
         except StoreFull:
             if not opening:
                 raise

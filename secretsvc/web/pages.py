@@ -12,22 +12,31 @@ import time
 from typing import Any
 from urllib.parse import quote
 
-from flask import Blueprint, Response, redirect, render_template, request
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from .. import serverside
-from ..envelope import Payload, unb64
-from ..errors import Conflict, Damaged, Forbidden, Invalid
+from ..envelope import Payload, derive_handles, read_request_link, unb64
+from ..errors import N_, BadRequestLink, Conflict, Damaged, Forbidden, Invalid, NotFound
 from ..serverside import Wish
 from ..settings import duration
+from . import theme as themes
 from .api import format_link_of, receipt_url, shown
 from .bodies import Part, idempotency_key, link_key, read_form, text_of
+from .language import LANGUAGES, gettext, speaking
 from .problems import rfc3339, wants_page
 from .service import service
 
 pages = Blueprint("pages", __name__)
 
-CHOICES = (("1h", "1 hour"), ("1d", "1 day"), ("3d", "3 days"), ("7d", "7 days"), ("31d", "31 days"))
+CHOICES = (  # seconds
+    (3600, N_("1 hour")),
+    (86_400, N_("1 day")),
+    (3 * 86_400, N_("3 days")),
+    (7 * 86_400, N_("7 days")),
+    (14 * 86_400, N_("14 days")),
+    (31 * 86_400, N_("31 days")),
+)
 HOW_TO_OPEN = """\
 This is a one-time link. Nothing has been opened or used up by looking here.
 The part after # never reaches this server, so curl has to send the whole link:
@@ -38,6 +47,22 @@ The answer is the secret, byte for byte; the link works once. With a password ad
 Here the server opens it. To keep link and secret from the server, use the page in a browser or
 'secretsvc open'.
 """
+HOW_TO_ANSWER = """\
+Somebody asks you for a secret. Hand it in with the whole request link:
+
+    curl -F 'link=<link' -F 'secret=<-' {url}/r < file
+
+Here the server seals it. To keep it from the server, use the page in a browser.
+"""
+ALTERED = N_("A program on the way has altered this link: put # in place of %23 and open it again.")
+CACHED = {"Cache-Control": "no-cache"}
+# Translators: keep the words in braces.
+MESSAGE = N_(
+    "Hello,\n\nhere is what you need, as a link that opens once:\n\n{link}\n\n"
+    "It works until {time} or until it is opened, whichever comes first. "
+    "Have your password manager ready before you open it."
+)
+MESSAGE_PASSWORD = N_("It also asks for a password, which I will tell you another way.")
 HOW_TO_CREATE = """\
 Send a secret, get a link that opens once:
 
@@ -58,7 +83,7 @@ def refuse_other_sites() -> None:
         "none",
         "same-origin",
     ):
-        raise Forbidden("This form was sent from another site. Open this page and send it from here.")
+        raise Forbidden(N_("This form was sent from another site. Open this page and send it from here."))
 
 
 @pages.get("/")
@@ -67,13 +92,12 @@ def create_page() -> Response | str:
     here = service()
     if not wants_page():
         return _text(HOW_TO_CREATE.format(url=here.settings.base_url))
-    return render_template(
+    return _page(
         "create.html",
-        choices=CHOICES,
+        choices=[(seconds, gettext(words)) for seconds, words in CHOICES],
         chosen=_nearest(here.settings.default_expires_in),
         idempotency_key=secrets.token_urlsafe(32),
-        max_bytes=here.settings.max_secret_bytes,
-        create=here.settings.create,
+        messages=_messages(),
     )
 
 
@@ -103,7 +127,7 @@ def create() -> Response | tuple[str, int]:
     )
     view = sealed.created.view
     if view.state not in ("sealed", "locked"):  # ended before this repeat, or by the operator just now
-        raise Conflict(f"This secret was created, and it is {view.state}: its link opens nothing any more.")
+        raise Conflict(N_("This secret was created, and it has ended: its link opens nothing any more."))
     link = format_link_of(here, sealed.key)
     if "plain" in form or not wants_page():
         return _text(link + "\n", 201)
@@ -123,12 +147,7 @@ def open_page() -> Response | str:
     here = service()
     if not wants_page():
         return _text(HOW_TO_OPEN.format(url=here.settings.base_url))
-    return render_template(
-        "open.html",
-        idempotency_key=secrets.token_urlsafe(32),
-        allowed=here.settings.open == "anyone",
-        arrived=request.path == "/s",
-    )
+    return _open_page(arrived=request.path == "/s")
 
 
 @pages.post("/s")
@@ -142,10 +161,12 @@ def open_() -> Response | str:
     """Open the link: the bytes for curl, a page for a browser."""
     here = service()
     caller = here.opener()
-    form = read_form("link", "password", "plain", "idempotency_key")
+    form = read_form("link", "password", "plain", "idempotency_key", "action")
     if "link" not in form:
-        raise Invalid(("link", "Send the link you were given."))
+        raise Invalid(("link", N_("Send the link you were given.")))
     key = link_key(text_of(form, "link"))
+    if "action" in form:
+        return _report(key, text_of(form, "action"), plain="plain" in form)
     password = _password(form)
     look = serverside.look(here.vault, key)
     if look.receipt.password and password:
@@ -170,7 +191,7 @@ def receipt_page() -> Response | str:
     """The page to paste a receipt link into."""
     if not wants_page():
         return _text("This is a sender's receipt. 'secretsvc state' and 'secretsvc revoke' read it.\n")
-    return render_template("receipt.html", view=None, receipt="")
+    return _page("receipt.html", view=None, receipt="")
 
 
 @pages.post("/receipt")
@@ -182,17 +203,86 @@ def receipt() -> Response | str:
     id, token = _receipt_parts(link)
     look = here.vault.look(id, token, "sender")
     if action not in ("", "revoke", "unlock"):
-        raise Invalid(("action", "Expected revoke or unlock."))
+        raise Invalid(("action", N_("Expected revoke or unlock.")))
     view = getattr(here.vault, action or "state")(look)
     if "plain" in form or not wants_page():
         return _text("".join(f"{name}: {value}\n" for name, value in shown(view).items()))
     return render_template("receipt.html", view=view, receipt=link)
 
 
+@pages.get("/r")
+def request_page() -> Response | str:
+    """The page to answer a request on, or for curl how."""
+    if not wants_page():
+        return _text(HOW_TO_ANSWER.format(url=service().settings.base_url))
+    return _page("request.html")
+
+
+@pages.post("/r")
+def answer_request() -> Response | tuple[str, int]:
+    """Seal the answer to a request here, for those who cannot."""
+    here = service()
+    form = read_form("link", "secret", "file", "plain", "newlines")
+    try:
+        asked = read_request_link(text_of(form, "link"))
+    except BadRequestLink as error:
+        raise Damaged(error.detail, field="link") from None
+    look = here.vault.look(asked.id, asked.answer_token(), "answerer")
+    serverside.answer(here.vault, look, asked, _payload(form), max_bytes=here.settings.max_secret_bytes)
+    if "plain" in form or not wants_page():
+        return _text("Handed in.\n", 201)
+    return _page("handed_in.html"), 201
+
+
 @pages.get("/s#<path:rest>")
-def altered_link(rest: str) -> Response:
-    """A mail program made ``%23`` of ``#``: the link's key is in the address now.  Nothing is opened."""
-    raise Damaged("A program on the way has altered this link: put # in place of %23 and open it again.")
+@pages.get("/s%23<path:rest>")
+@pages.get("/r#<path:rest>")
+@pages.get("/r%23<path:rest>")
+def altered_link(rest: str) -> Response | tuple[str, int]:
+    """A mail program made ``%23`` of ``#``: the link's key is in the address now.  Nothing is opened.
+
+    A page's script reads it from there; without one the reader has to.
+    """
+    if not wants_page():
+        raise Damaged(ALTERED)
+    if request.path.startswith("/r"):
+        return _page("request.html", altered=gettext(ALTERED)), 400
+    return _open_page(arrived=True, altered=gettext(ALTERED)), 400
+
+
+@pages.get("/help")
+def help() -> Response | str:
+    """How it works, why, and for whom."""
+    if not wants_page():
+        url = service().settings.base_url
+        return _text(HOW_TO_CREATE.format(url=url) + "\n" + HOW_TO_OPEN.format(url=url))
+    return _page("help.html")
+
+
+@pages.get("/status")
+def status() -> Response | str:
+    """How the service is, for people; ``/readyz`` is for machines."""
+    if not wants_page():
+        return readyz()
+    up = _up()
+    names = {"store": gettext("Store of sealed secrets"), "ledger": gettext("Register of what was opened")}
+    parts = [(names[part], fine) for part, fine in up.items()]
+    return _page("status.html", parts=parts, up=all(up.values()), now=time.time())
+
+
+@pages.get("/theme.css")
+def theme() -> Response:
+    """The operator's colours."""
+    return Response(themes.current().css, mimetype="text/css", headers=CACHED)
+
+
+@pages.get("/logo")
+def logo() -> Response:
+    """The operator's logo."""
+    theme = themes.current()
+    if not theme.logo:
+        raise NotFound
+    return Response(theme.logo, mimetype=theme.logo_type, headers=CACHED)
 
 
 @pages.get("/healthz")
@@ -204,8 +294,7 @@ def healthz() -> Response:
 @pages.get("/readyz")
 def readyz() -> Response:
     """Store and ledger answer too; says which does not."""
-    here = service()
-    found = {"store": here.store.node.is_up(), "ledger": here.ledger.node.is_up()}
+    found = _up()
     text = "".join(f"{name}: {'ok' if up else 'unavailable'}\n" for name, up in found.items())
     return _text(text, 200 if all(found.values()) else 503)
 
@@ -223,15 +312,51 @@ def security_txt() -> Response | AnyResponse:
 @pages.get("/favicon.ico")
 def favicon() -> AnyResponse:
     """The one icon there is."""
-    return redirect("/static/icon.svg", 308)
+    return redirect(url_for("static", filename="icon.svg"))
+
+
+def _page(name: str, **values: Any) -> str:
+    """A page whose address may be asked for in another language."""
+    return render_template(name, switchable=True, **values)
+
+
+def _open_page(*, arrived: bool, altered: str = "") -> str:
+    return _page("open.html", idempotency_key=secrets.token_urlsafe(32), arrived=arrived, altered=altered)
+
+
+def _messages() -> list[dict[str, str]]:
+    """What a sender may send along with a link, in every language; the script fills the {slots}."""
+    found = []
+    for code in LANGUAGES:
+        with speaking(code):
+            found.append({"language": code, "text": gettext(MESSAGE), "password": gettext(MESSAGE_PASSWORD)})
+    return found
+
+
+def _report(key: bytes, action: str, *, plain: bool) -> Response | str:
+    """ "That was not me", from the page of an opened link."""
+    if action != "report":
+        raise Invalid(("action", N_("Expected report.")))
+    here = service()
+    handles = derive_handles(key)
+    view = here.vault.report(here.vault.look(handles.id, handles.token, "link"))
+    if plain or not wants_page():
+        return _text("".join(f"{name}: {value}\n" for name, value in shown(view).items()))
+    return _page("reported.html")
+
+
+def _up() -> dict[str, bool]:
+    """Which part answers."""
+    here = service()
+    return {"store": here.store.node.is_up(), "ledger": here.ledger.node.is_up()}
 
 
 def _payload(form: dict[str, Part]) -> Payload:
     given = [name for name in ("secret", "file") if name in form and form[name].content]
     if not given:
-        raise Invalid(("secret", "There is nothing in it."))
+        raise Invalid(("secret", N_("There is nothing in it.")))
     if len(given) == 2:
-        raise Invalid(("file", "Send a text or a file, not both."))
+        raise Invalid(("file", N_("Send a text or a file, not both.")))
     part = form[given[0]]
     content = part.content
     if "newlines" in form and part.filename is None:
@@ -251,13 +376,13 @@ def _duration(text: str) -> int | None:
         raise Invalid(("expires", str(error))) from None
 
 
-def _nearest(seconds: int) -> str:
-    return min((word for word, _ in CHOICES), key=lambda word: abs(duration(word) - seconds))
+def _nearest(seconds: int) -> int:
+    return min((choice for choice, _ in CHOICES), key=lambda choice: abs(choice - seconds))
 
 
 def _language(text: str) -> str | None:
     if text not in ("", "de", "en"):
-        raise Invalid(("language", "Expected de or en."))
+        raise Invalid(("language", N_("Expected de or en.")))
     return text or None
 
 
@@ -270,7 +395,7 @@ def _receipt_parts(link: str) -> tuple[bytes, bytes]:
     try:
         raw = unb64(link.strip().replace("%23", "#", 1).rpartition("#")[2], length=48)
     except Damaged:
-        raise Damaged("This receipt link is incomplete. Copy it again, whole.", field="receipt") from None
+        raise Damaged(N_("This receipt link is incomplete. Copy it again, whole."), field="receipt") from None
     return raw[:16], raw[16:]
 
 

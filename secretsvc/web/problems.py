@@ -12,36 +12,48 @@ from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAll
 from werkzeug.routing import RequestRedirect
 
 from .. import errors
-from ..errors import SecretsvcError
+from ..errors import N_, SecretsvcError
+from .language import gettext, size
 
 log = logging.getLogger("secretsvc.web")
 
 # The first class that fits wins.  Status, stable type where it differs from the error's own kind, title.
 TABLE: tuple[tuple[type[SecretsvcError], int, str | None, str], ...] = (
-    (errors.BadPassword, 422, "invalid", "Invalid"),
-    (errors.BadHeader, 422, "invalid", "Invalid"),
-    (errors.FormatError, 400, "damaged", "Damaged"),
-    (errors.Invalid, 422, None, "Invalid"),
-    (errors.TooLarge, 413, None, "Too large"),
-    (errors.UnsupportedMediaType, 415, None, "Unsupported media type"),
-    (errors.Unauthorized, 401, None, "Unauthorized"),
-    (errors.Forbidden, 403, None, "Forbidden"),
-    (errors.WrongPassword, 403, None, "Wrong password"),
-    (errors.NotFound, 404, None, "Not found"),
-    (errors.NotAnswered, 409, None, "Not answered yet"),
-    (errors.Conflict, 409, None, "Conflict"),
-    (errors.Opened, 410, None, "Opened before"),
-    (errors.Revoked, 410, None, "Revoked"),
-    (errors.Expired, 410, None, "Expired"),
-    (errors.EndedByOperator, 410, None, "Ended by the operator"),
-    (errors.Locked, 423, None, "Locked"),
-    (errors.RateLimited, 429, None, "Too many requests"),
-    (errors.Unavailable, 503, None, "Unavailable"),
+    (errors.BadPassword, 422, "invalid", N_("Invalid")),
+    (errors.BadHeader, 422, "invalid", N_("Invalid")),
+    (errors.FormatError, 400, "damaged", N_("Damaged")),
+    (errors.Invalid, 422, None, N_("Invalid")),
+    (errors.TooLarge, 413, None, N_("Too large")),
+    (errors.UnsupportedMediaType, 415, None, N_("Unsupported media type")),
+    (errors.Unauthorized, 401, None, N_("Unauthorized")),
+    (errors.Forbidden, 403, None, N_("Forbidden")),
+    (errors.WrongPassword, 403, None, N_("Wrong password")),
+    (errors.NotFound, 404, None, N_("Not found")),
+    (errors.NotAnswered, 409, None, N_("Not answered yet")),
+    (errors.Conflict, 409, None, N_("Conflict")),
+    (errors.Opened, 410, None, N_("Opened before")),
+    (errors.Revoked, 410, None, N_("Revoked")),
+    (errors.Expired, 410, None, N_("Expired")),
+    (errors.EndedByOperator, 410, None, N_("Ended by the operator")),
+    (errors.Locked, 423, None, N_("Locked")),
+    (errors.RateLimited, 429, None, N_("Too many requests")),
+    (errors.Unavailable, 503, None, N_("Unavailable")),
 )
 FIELDS: dict[type[SecretsvcError], str] = {
     errors.BadPassword: "password",
     errors.BadHeader: "name",
     errors.BadLink: "link",
+}
+# What the pages call the fields of their forms.
+LABELS = {
+    "secret": N_("Secret"),
+    "file": N_("File"),
+    "name": N_("File name"),
+    "password": N_("Password"),
+    "expires": N_("The link works for"),
+    "language": N_("Language"),
+    "link": N_("The whole link"),
+    "receipt": N_("Your receipt link"),
 }
 CLAIMANT = "Idempotency-Key"
 
@@ -50,14 +62,14 @@ class WrongMethod(SecretsvcError):
     """An address that exists, asked in a way it does not answer."""
 
     kind = "method-not-allowed"
-    detail = "This address does not answer that method."
+    detail = N_("This address does not answer that method.")
 
 
 class Unexpected(SecretsvcError):
     """A bug of ours; told without details."""
 
     kind = "internal-error"
-    detail = "Something went wrong on our side. Please try again, and tell the operator if it stays."
+    detail = N_("Something went wrong on our side. Please try again, and tell the operator if it stays.")
 
 
 def rfc3339(seconds: float | None) -> str | None:
@@ -65,19 +77,14 @@ def rfc3339(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def utc(seconds: float) -> str:
-    """A time as the pages without script say it."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
 def status_of(error: SecretsvcError) -> tuple[int, str, str]:
     """Status, stable type and title."""
     if isinstance(error, WrongMethod):
-        return 405, error.kind, "Method not allowed"
+        return 405, error.kind, N_("Method not allowed")
     for cls, status, kind, title in TABLE:
         if isinstance(error, cls):
             return status, kind or error.kind, title
-    return 500, error.kind, "Internal error"
+    return 500, error.kind, N_("Internal error")
 
 
 def fields_of(error: SecretsvcError) -> list[dict[str, str]]:
@@ -120,12 +127,28 @@ def line(error: SecretsvcError) -> Response:
 def page(error: SecretsvcError) -> Response:
     """A page, for a browser."""
     status, kind, title = status_of(error)
-    ended_at = error.ended_at if isinstance(error, errors.Ended) else None
-    claimant = error.claimant if isinstance(error, errors.Unavailable) else None
     text = render_template(
-        "error.html", title=title, kind=kind, error=error, ended_at=ended_at, claimant=claimant
+        "error.html",
+        title=gettext(title),
+        kind=kind,
+        sentences=sentences(error),
+        ended_at=error.ended_at if isinstance(error, errors.Ended) else None,
+        claimant=error.claimant if isinstance(error, errors.Unavailable) else None,
     )
     return _with_headers(Response(text, status, mimetype="text/html"), error)
+
+
+def sentences(error: SecretsvcError) -> list[str]:
+    """What went wrong, in the reader's language; a field is named as its label does."""
+    if isinstance(error, errors.Invalid):
+        return [f"{gettext(LABELS.get(field, field))}: {gettext(message)}" for field, message in error.errors]
+    if isinstance(error, errors.TooLarge):
+        said = gettext("This is too large: at most %(limit)s are possible here.")
+        return [said % {"limit": size(error.limit)}]
+    if isinstance(error, errors.WrongPassword):
+        left = gettext("Wrong passwords left before it locks: %(count)s") % {"count": error.tries_left}
+        return [gettext("Wrong password. Nothing was opened."), *([left] if error.tries_left else [])]
+    return [gettext(error.detail)]
 
 
 def wants_page() -> bool:

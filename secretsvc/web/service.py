@@ -7,7 +7,7 @@ from typing import cast
 
 from flask import current_app, request
 
-from ..errors import Forbidden, Unauthorized
+from ..errors import N_, Forbidden, Unauthorized
 from ..ledger import RedisLedger
 from ..settings import Settings
 from ..store import RedisStore
@@ -44,9 +44,9 @@ class Service:
         """
         caller = self.caller()
         if caller is None:
-            raise Unauthorized("This is for staff: send an agent's API token in X-API-Key.")
+            raise Unauthorized(N_("This is for staff: send an agent's API token in X-API-Key."))
         if not caller.agent:
-            raise Forbidden("This is for staff: this API token is not an agent's.")
+            raise Forbidden(N_("This is for staff: this API token is not an agent's."))
         return caller
 
     def creator(self, *, staff: bool = False) -> ApiToken | None:
@@ -59,7 +59,7 @@ class Service:
             Unauthorized, Forbidden, RateLimited: they may not, or not now.
         """
         if self.settings.create == "nobody":
-            raise Forbidden("Nothing can be created here: this service only opens links.")
+            raise Forbidden(N_("Nothing can be created here: this service only opens links."))
         caller = self.staff() if staff or self.settings.create == "staff" else self.caller()
         self.limits.create(request.remote_addr)
         return caller
@@ -71,7 +71,7 @@ class Service:
             Unauthorized, Forbidden: they may not.
         """
         if self.settings.open == "nobody":
-            raise Forbidden("Nothing can be opened here: this service only creates links.")
+            raise Forbidden(N_("Nothing can be opened here: this service only creates links."))
         return self.caller()
 
     def label(self, label: str | None, caller: ApiToken | None) -> str | None:
@@ -81,7 +81,7 @@ class Service:
             Forbidden: labels are for staff.
         """
         if label is not None and not (caller and caller.agent):
-            raise Forbidden("Labels are for staff: send an agent's API token in X-API-Key.", field="label")
+            raise Forbidden(N_("Labels are for staff: send an agent's API token in X-API-Key."), field="label")
         return label
 
     def limit_password(self, *, opening: bool) -> None:

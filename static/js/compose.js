@@ -1,0 +1,90 @@
+// A secret in the making: text, or one file that is picked, dropped or pasted.
+import { $, complain, language, say, word } from "./dom.js";
+import { Payload } from "./envelope.js";
+import { size } from "./when.js";
+
+// Characters a file name may not hold in an envelope: controls, bidi marks, path separators.
+const NOT_IN_NAME = /[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069/\\]|\p{Surrogate}/gu;
+const encoder = new TextEncoder();
+
+export function compose(maxBytes) {
+  let file = null;
+
+  function take(files, isFolder = false) {
+    complain("problem", "");
+    if (isFolder || files.length > 1) return complain("problem", word("one-file"), $("file"));
+    const found = files[0];
+    if (!found) return undefined;
+    if (found.size > maxBytes) return tooLarge(found.size, $("file"));
+    if (!found.size) return complain("problem", word("empty-file"), $("file"));
+    return use(found);
+  }
+
+  function use(found) {
+    file = found;
+    $("file").value = "";
+    $("chosen").hidden = !file;
+    $("secret").hidden = Boolean(file);
+    if (!file) return;
+    $("chosen-name").textContent = file.name;
+    $("chosen-size").textContent = size(file.size);
+    say(word("file-chosen", { name: file.name }));
+  }
+
+  function tooLarge(bytes, field) {
+    complain("problem", word("too-large", { size: size(bytes), limit: size(maxBytes) }), field);
+  }
+
+  $("file").addEventListener("change", () => take($("file").files));
+  $("unchoose").addEventListener("click", () => { use(null); $("secret").focus(); });
+  document.addEventListener("paste", (event) => {
+    if (!event.clipboardData?.files.length || $("drop").closest("[hidden]")) return;
+    event.preventDefault();
+    take(event.clipboardData.files);
+  });
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();  // a file dropped beside the field must not replace the page
+    $("drop").classList.add("over");
+  });
+  document.addEventListener("dragleave", () => $("drop").classList.remove("over"));
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    $("drop").classList.remove("over");
+    if ($("drop").closest("[hidden]")) return;
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.());
+    const text = event.dataTransfer.getData("text/plain");
+    if (event.dataTransfer.files.length) take(event.dataTransfer.files, entries.some((entry) => entry?.isDirectory));
+    else if (text && !file) $("secret").setRangeText(text);
+  });
+
+  return {
+    isEmpty: () => !file && !$("secret").value,
+    clear() {
+      use(null);
+      $("secret").value = "";
+    },
+    // The payload, or null after a complaint.
+    async payload() {
+      const typed = $("secret").value;
+      if (!file && !typed) return complain("problem", word("nothing"), $("secret")) ?? null;
+      if (!file && !typed.isWellFormed?.() && /\p{Surrogate}/u.test(typed)) {
+        return complain("problem", word("bad-character"), $("secret")) ?? null;
+      }
+      const content = file ? await read(file) : encoder.encode(typed);
+      if (!content) return complain("problem", word("unreadable"), $("file")) ?? null;
+      if (content.length > maxBytes) return tooLarge(content.length, $("secret")) ?? null;
+      return file ? new Payload(content, safeName(file.name), safeType(file.type)) : new Payload(content);
+    },
+  };
+}
+
+// A file may have been moved or changed since it was chosen.
+const read = (file) => file.arrayBuffer().then((buffer) => new Uint8Array(buffer), () => null);
+
+export function safeName(name) {
+  let safe = name.replace(NOT_IN_NAME, "_").replace(/^\.{1,2}$/, "_") || "_";
+  while (encoder.encode(safe).length > 255) safe = [...safe].slice(1).join("");  // the end tells the kind
+  return safe;
+}
+
+const safeType = (type) => (/^[\x20-\x7e]{1,127}$/.test(type) ? type : undefined);

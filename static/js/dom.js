@@ -1,0 +1,57 @@
+// Small helpers for the page at hand; text goes in as text, never as markup.
+export const $ = (id) => document.getElementById(id);
+
+export const language = document.documentElement.lang;
+// For dates and numbers: the reader's own region, where it speaks this language.
+export const localeOf = (code) => navigator.languages.find((own) => own.split("-")[0] === code) ?? { en: "en-GB" }[code] ?? code;
+
+// A sentence of this page's language, with its {slots} filled.
+export function word(name, values = {}) {
+  const text = $("words").content.querySelector(`[data-word="${name}"]`).textContent;
+  return text.replace(/\{(\w+)\}/g, (slot, key) => values[key] ?? slot);
+}
+
+// Show one of the page's views and move the reader there.
+export function show(name, { focus = true } = {}) {
+  for (const view of document.querySelectorAll("[data-view]")) view.hidden = view.dataset.view !== name;
+  const heading = document.querySelector(`[data-view="${name}"] h1`);
+  const [, operator] = document.title.split(" – ");
+  document.title = operator ? `${heading.textContent} – ${operator}` : heading.textContent;
+  if (focus) heading.focus();
+}
+
+// Tell those who listen to the page; the same sentence twice is told twice.
+export function say(text) {
+  $("live").textContent = "";
+  setTimeout(() => { $("live").textContent = text; }, 50);
+}
+
+// Put a complaint beside the form, or take it away with an empty one.
+export function complain(id, text, field) {
+  const place = $(id);
+  place.textContent = text;
+  place.hidden = !text;
+  for (const input of place.closest("form").querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
+  if (!text || !field) return;
+  field.setAttribute("aria-invalid", "true");
+  field.focus();
+}
+
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+// A button that is busy stays where it is, and says so.
+export async function busy(button, work) {
+  button.disabled = true;
+  button.setAttribute("aria-busy", "true");
+  try {
+    return await work();
+  } finally {
+    button.disabled = false;
+    button.removeAttribute("aria-busy");
+  }
+}

@@ -1,0 +1,31 @@
+// The link a page was opened with: read from the address bar, and taken out of it.
+import { language } from "./dom.js";
+import { readAddress } from "./envelope.js";
+
+// What stood behind the `#`, or null.  A mail program may have made `%23` of it.
+export function takeLink(page) {
+  const altered = /^\/[sr](?:%23|%2523)/i.test(location.pathname);
+  if (!altered && location.hash.length < 2) return null;
+  const text = readAddress(location.pathname + location.hash);
+  history.replaceState(null, "", page + location.search);
+  return { text, altered };
+}
+
+export const isReload = () => performance.getEntriesByType("navigation")[0]?.type === "reload";
+
+// The sender may have chosen the reader's language; what the reader asks for in the address comes first.
+export function speak(wanted, page, fragment) {
+  if (!wanted || wanted === language || new URLSearchParams(location.search).has("lang")) return false;
+  location.replace(`${page}?lang=${wanted}#${fragment}`);
+  return true;
+}
+
+// Switching the language by hand keeps the link too.
+export function keepLink(page, fragment) {
+  document.querySelector("[data-language]")?.addEventListener("click", (event) => {
+    const held = fragment();
+    if (!held) return;
+    event.preventDefault();
+    location.replace(`${page}?lang=${event.currentTarget.dataset.language}#${held}`);
+  });
+}

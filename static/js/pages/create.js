@@ -1,0 +1,154 @@
+// Send a secret: seal it here, hand the envelope in, give the link out.
+import { call, newIdempotencyKey } from "../api.js";
+import { compose } from "../compose.js";
+import { bindCopy } from "../copy.js";
+import { $, busy, complain, language, say, show, word } from "../dom.js";
+import { FormatError, b64, deriveHandles, formatLink, newKey, proof, seal, stretchPassword, unb64 } from "../envelope.js";
+import { newPassword, newSecret } from "../generator.js";
+import { bindReveal } from "../reveal.js";
+import { encode, path } from "../qr.js";
+import { follow } from "../status.js";
+import { moment, momentWithZone, setTime } from "../when.js";
+
+const main = document.querySelector("main");
+const secret = compose(Number(main.dataset.maxBytes));
+let unsent = null;  // the sealed secret whose create has not been answered yet
+let copied = true;  // whether it is safe to leave the page
+
+function seconds() {
+  if ($("expires").value !== "other") return Number($("expires").value);
+  return Math.round(Number($("expires-count").value) * Number($("expires-unit").value));
+}
+
+function showUntil() {
+  $("expires-other").hidden = $("expires").value !== "other";
+  const found = seconds();
+  const fits = found >= 60 && found <= 31 * 86_400;
+  $("until").textContent = fits ? word("until", { time: moment(Date.now() + found * 1000) }) : word("bad-expiry");
+  return fits;
+}
+
+async function submit() {
+  complain("problem", "");
+  if (!showUntil()) return complain("problem", word("bad-expiry"), $("expires-count"));
+  const payload = await secret.payload();
+  if (!payload) return undefined;
+  try {
+    const sealed = await sealed_(payload, $("password").value);
+    const body = {
+      ...sealed.body,
+      expires_in: seconds(),
+      ...($("reader-language").value && { language: $("reader-language").value }),
+    };
+    const apiKey = $("api-key")?.value;
+    const again = () => { complain("problem", word("trying-again")); say(word("trying-again")); };
+    const created = await call("POST", "/secrets", { body, key: sealed.idempotencyKey, apiKey, again });
+    unsent = null;
+    showCreated(created, sealed);
+  } catch (error) {
+    explain(error);
+  }
+  return undefined;
+}
+
+// Sealed anew only if something was changed since: a repeat must be the very same.
+async function sealed_(payload, password) {
+  if (unsent && password === unsent.password && unsent.payload.name === payload.name
+      && unsent.payload.type === payload.type && isSame(unsent.payload.content, payload.content)) return unsent;
+  const key = newKey();
+  const { id, token } = await deriveHandles(key);
+  const stretched = await stretchPassword(key, password);
+  const envelope = await seal(key, payload, { stretched });
+  const body = { id: b64(id), token: b64(token), envelope: b64(envelope) };
+  if (stretched) body.proof = b64(await proof(stretched));
+  unsent = { key, id, payload, password, body, idempotencyKey: newIdempotencyKey() };
+  return unsent;
+}
+
+const isSame = (one, other) => one.length === other.length && one.every((byte, i) => byte === other[i]);
+
+function explain(error) {
+  if (error instanceof FormatError && error.kind === "bad-password") {
+    return complain("problem", word("bad-password"), $("password"));
+  }
+  const known = ["unauthorized", "forbidden", "rate-limited", "too-large", "conflict", "unreachable"];
+  if (error.type === "conflict") unsent = null;  // the same secret with other options: seal it anew
+  const passing = error.type?.endsWith("-unavailable") || error.type === "busy";
+  const name = known.includes(error.type) ? error.type : passing ? "unreachable" : "failed";
+  return complain("problem", word(`create-${name}`), name === "unauthorized" ? $("api-key") : undefined);
+}
+
+function showCreated(created, sealed) {
+  const link = formatLink(main.dataset.base, sealed.key);
+  $("link").textContent = link;
+  $("receipt").textContent = created.receipt_url;
+  setTime($("created-until"), created.expires_at);
+  setTime($("preview-until"), created.expires_at);
+  $("created-password").hidden = !sealed.password;
+  $("created-password-text").textContent = sealed.password;
+  $("message-language").value = $("reader-language").value || language;
+  const writeMessage = () => { $("message").textContent = message($("message-language").value, link, created, sealed); };
+  $("message-language").addEventListener("change", writeMessage);
+  writeMessage();
+  drawQr($("qr"), encode(link));
+  follow(sealed.id, unb64(created.receipt_token), created);
+  secret.clear();
+  $("password").value = "";
+  copied = false;
+  show("created");
+}
+
+function drawQr(svg, modules) {
+  const width = modules.length + 8;  // with the quiet zone
+  const drawn = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  drawn.setAttribute("d", path(modules));
+  svg.setAttribute("viewBox", `0 0 ${width} ${width}`);
+  svg.replaceChildren(drawn);
+}
+
+function message(of, link, created, sealed) {
+  const text = document.querySelector(`template[data-message="${of}"]`).content;
+  const part = (name) => text.querySelector(`[data-part="${name}"]`).textContent;
+  const values = { link, time: momentWithZone(created.expires_at, of) };
+  const whole = part("text") + (sealed.password ? `\n\n${part("password")}` : "");
+  return whole.trim().replace(/\{(\w+)\}/g, (slot, name) => values[name] ?? slot);
+}
+
+function forget() {
+  for (const id of ["link", "receipt", "message", "created-password-text", "qr"]) $(id).replaceChildren();
+  secret.clear();
+  $("password").value = "";
+  unsent = null;
+}
+
+function start() {
+  $("generate-secret").addEventListener("click", () => {
+    $("secret").value = newSecret();
+    $("secret").focus();
+    say(word("generated"));
+  });
+  $("generate").addEventListener("click", () => {
+    $("password").value = newPassword();
+    $("password").type = "text";
+    $("password").dispatchEvent(new Event("reveal"));
+    say(word("generated"));
+  });
+  bindReveal(document);
+  for (const id of ["expires", "expires-count", "expires-unit"]) $(id).addEventListener("input", showUntil);
+  $("create").addEventListener("submit", (event) => {
+    event.preventDefault();
+    busy($("create-button"), submit);
+  });
+  bindCopy(document, (id) => { if (id === "link" || id === "message") copied = true; });
+  addEventListener("beforeunload", (event) => {
+    if (!copied || ($("create").closest("[hidden]") === null && !secret.isEmpty())) event.preventDefault();
+  });
+  addEventListener("pagehide", forget);
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+  showUntil();
+  if (!crypto.subtle) return complain("problem", word("insecure"));
+  $("create-button").disabled = false;
+  return undefined;
+}
+
+if ($("create")) start();

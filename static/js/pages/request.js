@@ -1,0 +1,103 @@
+// Answer a request: what is handed in is sealed to the asker's link, here.
+import { call } from "../api.js";
+import { compose } from "../compose.js";
+import { $, busy, complain, language, say, show, word } from "../dom.js";
+import { FormatError, answerToken, b64, readRequestLink, sealAnswer } from "../envelope.js";
+import { keepLink, isReload, speak, takeLink } from "../link.js";
+import { setTime } from "../when.js";
+
+const secret = compose(Number(document.querySelector("main").dataset.maxBytes));
+let request = null;  // { id, publicKey, token } of the link at hand
+let unsent = null;  // the sealed answer that has not been taken yet, and what it was made of
+
+const fragment = () => request && b64(new Uint8Array([...request.id, ...request.publicKey]));
+
+async function begin(text) {
+  complain("paste-problem", "");
+  try {
+    request = readRequestLink(text);
+    request.token = await answerToken(request);
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    return show("damaged");
+  }
+  return check();
+}
+
+async function check() {
+  show("checking", { focus: false });
+  const again = () => { $("checking-again").hidden = false; };
+  try {
+    const asked = await call("GET", `/requests/${b64(request.id)}`, { token: request.token, again });
+    if (speak(asked.language, "/r", fragment())) return undefined;
+    $("label").textContent = asked.label ?? "";
+    $("label").closest("[data-if-label]").hidden = !asked.label;
+    setTime($("until"), asked.expires_at);
+    return show(asked.state === "waiting" ? "write" : { sealed: "answered", opened: "answered" }[asked.state] ?? "ended");
+  } catch (problem) {
+    return show(problem.type === "not-found" ? "not-found" : "unreachable");
+  }
+}
+
+async function submit() {
+  complain("problem", "");
+  const payload = await secret.payload();
+  if (!payload) return;
+  try {
+    unsent = unsent?.isOf(payload) ? unsent : await sealed(payload);
+    const body = { envelope: b64(unsent.envelope), consents: [] };
+    const again = () => { complain("problem", word("trying-again")); say(word("trying-again")); };
+    await call("POST", `/requests/${b64(request.id)}/answer`, { token: request.token, body, again });
+    secret.clear();
+    unsent = null;
+    show("handed-in");
+  } catch (error) {
+    explain(error);
+  }
+}
+
+// A repeat must be the very same envelope: another one would be another answer.
+async function sealed(payload) {
+  const { name, content } = payload;
+  const isOf = (other) => other.name === name && other.content.length === content.length
+    && other.content.every((byte, i) => byte === content[i]);
+  return { envelope: await sealAnswer(request, payload), isOf };
+}
+
+function explain(error) {
+  if (!error.type) throw error;
+  if (error.type === "conflict") return show("answered");
+  if (["revoked", "expired", "ended-by-operator"].includes(error.type)) return show("ended");
+  if (error.type === "too-large") return complain("problem", word("create-too-large"));
+  return complain("problem", word("create-unreachable"));
+}
+
+function arrive() {
+  const taken = takeLink("/r");
+  if (taken) return begin(taken.text);
+  $("reloaded").hidden = !isReload();
+  return show("paste", { focus: false });
+}
+
+function start() {
+  keepLink("/r", fragment);
+  $("paste-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    begin($("pasted").value);
+  });
+  $("answer").addEventListener("submit", (event) => {
+    event.preventDefault();
+    busy($("answer-button"), submit);
+  });
+  $("retry").addEventListener("click", check);
+  for (const button of document.querySelectorAll("[data-paste]")) button.addEventListener("click", () => show("paste"));
+  addEventListener("hashchange", () => { if (location.hash.length > 1) arrive(); });
+  addEventListener("beforeunload", (event) => { if (!secret.isEmpty()) event.preventDefault(); });
+  addEventListener("pagehide", () => { secret.clear(); unsent = null; });
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+  if (!crypto.subtle) return show("insecure");
+  for (const button of document.querySelectorAll("main button:disabled")) button.disabled = false;
+  return arrive();
+}
+
+start();
