@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from . import envelope as format
 from .atrest import hkdf, joined, separated, sha256
 from .envelope import Payload, RequestLink
-from .errors import N_, Conflict, FormatError, Invalid, KeyMissing, RecordDamaged, TooLarge
+from .errors import N_, Conflict, FormatError, Invalid, KeyMissing, Opened, RecordDamaged, TooLarge
 from .model import Look
 from .vault import Created, New, Vault
 
@@ -181,11 +181,16 @@ def answer(vault: Vault, look: Look, asked: RequestLink, payload: Payload, *, ma
     """Seal and store the one answer to a request; a repeat is another answer, since sealing is random.
 
     Raises:
-        TooLarge, Conflict, Ended: as ``Vault.answer`` does; nothing was stored.
+        TooLarge: nothing was stored.
+        Conflict: it has been answered before, whatever has become of that answer.
+        Ended: it was revoked or ran out unanswered.
     """
     if len(payload.content) > max_bytes:
         raise TooLarge(max_bytes, field="secret")
-    vault.answer(look, format.seal_answer(asked, payload), '{"consents":[]}')
+    try:
+        vault.answer(look, format.seal_answer(asked, payload), '{"consents":[]}')
+    except Opened:
+        raise Conflict(N_("This request has been answered already.")) from None
 
 
 def _stretch(vault: Vault, key: bytes, password: str) -> bytes | None:

@@ -1,7 +1,8 @@
 """Static files as pages name them: under a path that changes with any of them, each with its digest.
 
 A page lists every module its script imports, so that all are fetched at once and all are checked against the
-digest (Subresource Integrity); a module that a page did not list would run unchecked.
+digest (Subresource Integrity); a module that a page did not list would run unchecked.  One that is fetched only
+when it is wanted brings its entry along in a ``<template>``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-_IMPORT = re.compile(r'(?:^import|^export|^\} from|\bimport\()[^;"]*"(\.[^"]+)"', re.M)
+_IMPORT = re.compile(r'^(?:import|\} from)\b[^;"]*"(\.[^"]+)"', re.M)
 
 
 class Assets:
@@ -25,7 +26,7 @@ class Assets:
         whole = hashlib.sha256()
         for name, data in self._files.items():
             whole.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(data).digest())
-        self.path = f"/static/{whole.hexdigest()[:16]}"
+        self.path = f"/static/{whole.hexdigest()[:12]}"
         self.integrity = cache(self._integrity)
         self.imports = cache(self._imports)
 
@@ -34,10 +35,10 @@ class Assets:
         return f"{self.path}/{name}"
 
     def _integrity(self, name: str) -> str:
-        return "sha384-" + base64.b64encode(hashlib.sha384(self._files[name]).digest()).decode()
+        return "sha256-" + base64.b64encode(hashlib.sha256(self._files[name]).digest()).decode()
 
     def _imports(self, name: str) -> tuple[str, ...]:
-        """Every module that ``name`` imports, directly or not, without itself."""
+        """Every module that ``name`` imports statically, directly or not, without itself."""
         found: list[str] = []
         waiting = [name]
         while waiting:

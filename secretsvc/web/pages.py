@@ -372,8 +372,8 @@ def _password(form: dict[str, Part]) -> str:
 def _duration(text: str) -> int | None:
     try:
         return duration(text) if text else None
-    except ValueError as error:
-        raise Invalid(("expires", str(error))) from None
+    except ValueError:
+        raise Invalid(("expires", N_("Expected 60 seconds to 31 days, as in 30m, 12h or 3d."))) from None
 
 
 def _nearest(seconds: int) -> int:

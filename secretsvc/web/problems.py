@@ -134,6 +134,7 @@ def page(error: SecretsvcError) -> Response:
         sentences=sentences(error),
         ended_at=error.ended_at if isinstance(error, errors.Ended) else None,
         claimant=error.claimant if isinstance(error, errors.Unavailable) else None,
+        wait=isinstance(error, errors.RateLimited | errors.Unavailable),
     )
     return _with_headers(Response(text, status, mimetype="text/html"), error)
 
@@ -189,7 +190,7 @@ def install(app: Flask) -> None:
             return answer(errors.NotFound())
         if isinstance(error, InternalServerError) and not isinstance(error.original_exception, HTTPException):
             return unforeseen(error.original_exception or error)
-        return answer(errors.Damaged("The request is malformed."))
+        return answer(errors.Damaged(N_("The request is malformed.")))
 
     @app.errorhandler(Exception)
     def unforeseen(error: BaseException) -> Response:

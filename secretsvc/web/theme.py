@@ -20,10 +20,10 @@ RGB = tuple[float, float, float]
 
 CONTRAST = 4.5
 # The papers of the stylesheet that accents must stand out from: the darker light one, the lighter dark one.
-LIGHT_PAPER, DARK_PAPER = "#f4f2ec", "#232a26"
+LIGHT_PAPER, DARK_PAPER = "#eef1ea", "#232a26"
 WHITE, BLACK = "#ffffff", "#0d120f"
 LOGO_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".webp": "image/webp"}
-MAX_LOGO_BYTES = 8192  # a page with everything stays under 60 KB
+MAX_LOGO_BYTES = 4096  # a page with everything stays under 60 KB
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Theme:
     @property
     def integrity(self) -> str:
         """The stylesheet's digest, as pages name it."""
-        return "sha384-" + base64.b64encode(hashlib.sha384(self.css.encode()).digest()).decode()
+        return "sha256-" + base64.b64encode(hashlib.sha256(self.css.encode()).digest()).decode()
 
 
 def load(conf: Settings) -> Theme:

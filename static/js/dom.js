@@ -14,6 +14,8 @@ export function word(name, values = {}) {
 // Show one of the page's views and move the reader there.
 export function show(name, { focus = true } = {}) {
   for (const view of document.querySelectorAll("[data-view]")) view.hidden = view.dataset.view !== name;
+  const help = $("contact");  // whom to ask, wherever somebody is stuck
+  if (help) help.hidden = !document.querySelector(`[data-view="${name}"][data-stuck]`);
   const heading = document.querySelector(`[data-view="${name}"] h1`);
   const [, operator] = document.title.split(" – ");
   document.title = operator ? `${heading.textContent} – ${operator}` : heading.textContent;

@@ -174,11 +174,11 @@ export const answerToken = ({ id, publicKey }) => hkdf(join(id, publicKey), "ans
 /** Resolves to S, or null for the empty password, which means none.  Takes some tenths of a second. */
 export async function stretchPassword(key, password) {
   if (!password) return null;
-  // Before normalizing, which can take very long: NFKC makes at least one byte of four.
-  if (utf8(password).length > 4 * MAX_PASSWORD_BYTES) refuse("bad-password");
-  const normal = password.normalize("NFKC");
-  const bytes = utf8(normal);
-  if (SURROGATE.test(normal) || bytes.length > MAX_PASSWORD_BYTES) refuse("bad-password");
+  // Before normalizing, which can take very long (NFKC makes at least one byte of four), and which in Firefox
+  // hides lone surrogates.
+  if (utf8(password).length > 4 * MAX_PASSWORD_BYTES || SURROGATE.test(password)) refuse("bad-password");
+  const bytes = utf8(password.normalize("NFKC"));
+  if (bytes.length > MAX_PASSWORD_BYTES) refuse("bad-password");
   const salt = await hkdf(key, "password");
   const algorithm = { name: "PBKDF2", hash: "SHA-256", salt, iterations: PASSWORD_ROUNDS };
   const imported = await importKey("PBKDF2", bytes, ["deriveBits"]);
@@ -224,14 +224,14 @@ export function readPayload(bytes) {
   return new Payload(bytes.slice(lineFeed + 1, end - 1), header.get("name"), header.get("type"));
 }
 
-/** Returns form answers, a Map or pairs, as a payload. */
+/** Takes a Map or pairs. */
 export function writeAnswers(entries) {
   const answers = [...new Map(entries)];
   if (answers.flat().some((text) => SURROGATE.test(text))) refuse("bad-answer");
   return new Payload(utf8(writeStrings(answers)), null, "application/json");
 }
 
-/** Returns the form answers in a payload as a Map, in their order. */
+/** Returns a Map, in the order they were written. */
 export function readAnswers({ content, name, type }) {
   const isForm = name === null && type === "application/json";
   return (isForm && readStrings(content)) || refuse("bad-answer");

@@ -8,29 +8,30 @@ const BLOCKS = [
 const CHECKS = [10, 16, 26, 18, 24, 16, 18, 22, 22, 26, 30, 22, 22, 24, 24, 28, 28, 26, 26, 26, 26];
 
 const FREE = 2; // neither light (0) nor dark (1) yet
+const FILLER = "1110110000010001"; // to the last byte
 
 /** The rows of the smallest code for the text (in UTF-8), 1 for dark; RangeError if none can hold it. */
 export function encode(text, masks = [0, 1, 2, 3, 4, 5, 6, 7]) {
-  const bytes = new TextEncoder().encode(text);
+  const bytes = binary(new TextEncoder().encode(text), 8);
   for (let version = 1; version <= 40; version++) {
     const frame = drawFrame(version);
     const cells = freeCells(frame);
     const blocks = BLOCKS[version - 1];
     const checks = CHECKS[version - 1] ?? 28;
     const room = 8 * ((cells.length >> 3) - blocks * checks);
-    const message = `0100${binary([bytes.length], version < 10 ? 8 : 16)}${binary(bytes, 8)}0000`;
+    const message = `0100${binary([bytes.length / 8], version < 10 ? 8 : 16)}${bytes}0000`;
     if (message.length > room) continue;
-    const data = message.padEnd(room, "1110110000010001").match(/.{8}/g).map((byte) => parseInt(byte, 2));
+    const data = message.padEnd(room, FILLER).match(/.{8}/g).map((byte) => parseInt(byte, 2));
     const stream = binary(addChecks(data, blocks, checks), 8);
     const drawn = masks.map((mask) => drawData(frame, cells, stream, mask));
     const points = drawn.map(penalty);
     const best = points.indexOf(Math.min(...points));
-    return drawNotes(drawn[best], addCheck(masks[best], 0x537) ^ 0x5412, addCheck(version, 0x1f25));
+    return drawNotes(drawn[best], bch(masks[best], 10, 0x537) ^ 0x5412, bch(version, 12, 0x1f25));
   }
   throw new RangeError("Too long for a QR code.");
 }
 
-/** The `d` of one svg path within a quiet zone of 4: its viewBox is `0 0 n n`, n = `modules.length + 8`. */
+/** The `d` of one svg path in a quiet zone of 4: viewBox `0 0 n n`, n = `modules.length + 8`, light ground. */
 export function path(modules) {
   return modules.flatMap((row, y) => [...row.join("").matchAll(/1+/g)].map(({ 0: run, index: x }) =>
     `M${x + 4} ${y + 4}h${run.length}v1h-${run.length}z`)).join("");
@@ -47,9 +48,7 @@ function drawFrame(version) {
   const step = version === 32 ? 26 : 2 * Math.ceil((size - 13) / (Math.floor(version / 7) + 1) / 2);
   const centres = [6];
   for (let at = size - 7; version > 1 && at > 8; at -= step) centres.push(at);
-  for (const y of centres) {
-    for (const x of centres) if (rows[y][x] === FREE) drawRings(rows, y, x, "101");
-  }
+  for (const y of centres) for (const x of centres) if (rows[y][x] === FREE) drawRings(rows, y, x, "101");
   for (let i = 8; i < size - 8; i++) rows[6][i] = rows[i][6] = 1 - i % 2;
   return drawNotes(rows, 0, 0);
 }
@@ -104,22 +103,16 @@ function addChecks(data, blocks, checks) {
   return [...interleave(parts), ...interleave(rests)];
 }
 
-function interleave(parts) {
-  return parts.at(-1).flatMap((_, i) => parts.flatMap((part) => part.slice(i, i + 1)));
-}
+const interleave = (parts) => parts.at(-1).flatMap((_, i) => parts.flatMap((part) => part.slice(i, i + 1)));
 
-function addCheck(value, modulus) {
-  const one = 1 << 31 - Math.clz32(modulus);
-  return value * one | times(value, one, modulus);
-}
+const bch = (value, degree, modulus) => value << degree | times(value, 1 << degree, modulus);
 
 // Polynomials over GF(2), a bit for each power.
 function times(a, b, modulus = 0x11d) {
-  const top = 30 - Math.clz32(modulus);
   let product = 0;
   for (; b; b >>= 1) {
     if (b & 1) product ^= a;
-    a = a << 1 ^ (a >> top) * modulus;
+    a = Math.min(a << 1, a << 1 ^ modulus);
   }
   return product;
 }

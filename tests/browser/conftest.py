@@ -1,9 +1,9 @@
 """Fixtures of the real browsers: Chromium and Firefox, headless, on a real service, and nothing goes unnoticed.
 
-``page`` is a fresh page in each of both engines.  ``new_page`` makes more, each in a context of its own, with the
-options of Playwright's ``new_context``.  Whatever a page logs as an error, throws, does against its
+``page`` is a fresh page in each of both engines; ``new_page`` makes more, each in a context of its own, with
+the options of Playwright's ``new_context``.  Whatever a page logs as an error, throws, does against its
 Content-Security-Policy or asks of another host fails the test when it ends, unless the test said ``allow`` or
-``clear`` on ``trouble``.  In Firefox say ``trouble.check()`` before a screenshot: taking one trips the policy.
+``clear`` to ``trouble``.  In Firefox say ``trouble.check()`` before a screenshot: taking one trips the policy.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from urllib.parse import urlsplit
 
 import pytest
@@ -51,6 +52,13 @@ class Site:
     @property
     def url(self) -> str:
         return self.web.url
+
+    @cached_property
+    def static(self) -> str:
+        """The path under which the pages' files are served; it changes with any of them."""
+        found = re.search(r"/static/[0-9a-f]+(?=/)", self.web.client().get("/", Accept="text/html").text)
+        assert found is not None
+        return found[0]
 
 
 @dataclass
@@ -157,7 +165,9 @@ def new_page(browser: Browser, site: Site, trouble: Trouble) -> Iterator[Callabl
 
         def make(**options: object) -> Page:
             context = browser.new_context(**{"base_url": site.url, "locale": "en-GB", **options})
-            contexts.callback(finish, context)
+            contexts.callback(context.close)
+            if options.get("java_script_enabled", True):
+                contexts.callback(let_finish, context)
             trouble.watch(context)
             return context.new_page()
 
@@ -171,9 +181,8 @@ def page(new_page: Callable[..., Page]) -> Page:
     return new_page()
 
 
-def finish(context: BrowserContext) -> None:
-    """Close, once everything that the pages did has been told."""
+def let_finish(context: BrowserContext) -> None:
+    """Wait until what the pages have started is done, and told."""
     for page in context.pages:
-        with contextlib.suppress(Error):  # it may be closing, or without script
+        with contextlib.suppress(Error):  # closing, or on its way to another page
             page.evaluate("new Promise((resume) => setTimeout(resume))")
-    context.close()

@@ -34,7 +34,7 @@ export async function runVectors(envelope, vectors) {
       await check();
       counts[group] += 1;
     } catch (error) {
-      failures.push(`${group}: ${name}: ${error.stack ?? error}`);
+      failures.push(`${group}: ${name}: ${error}\n${error.stack}`);
     }
   }
   return { counts, failures };

@@ -6,7 +6,6 @@ import { $, busy, complain, language, say, show, word } from "../dom.js";
 import { FormatError, b64, deriveHandles, formatLink, newKey, proof, seal, stretchPassword, unb64 } from "../envelope.js";
 import { newPassword, newSecret } from "../generator.js";
 import { bindReveal } from "../reveal.js";
-import { encode, path } from "../qr.js";
 import { follow } from "../status.js";
 import { moment, momentWithZone, setTime } from "../when.js";
 
@@ -87,10 +86,12 @@ function showCreated(created, sealed) {
   $("created-password").hidden = !sealed.password;
   $("created-password-text").textContent = sealed.password;
   $("message-language").value = $("reader-language").value || language;
-  const writeMessage = () => { $("message").textContent = message($("message-language").value, link, created, sealed); };
+  const writeMessage = () => {
+    $("message").lang = $("message-language").value;
+    $("message").textContent = message($("message").lang, link, created, sealed);
+  };
   $("message-language").addEventListener("change", writeMessage);
   writeMessage();
-  drawQr($("qr"), encode(link));
   follow(sealed.id, unb64(created.receipt_token), created);
   secret.clear();
   $("password").value = "";
@@ -98,8 +99,14 @@ function showCreated(created, sealed) {
   show("created");
 }
 
-function drawQr(svg, modules) {
+// The encoder comes only when somebody wants a code; its entry in the page has it checked.
+async function drawQr() {
+  if ($("qr").firstChild) return;
+  document.head.append($("qr-wanted").querySelector("template").content);
+  const { encode, path } = await import("../qr.js");
+  const modules = encode($("link").textContent);
   const width = modules.length + 8;  // with the quiet zone
+  const svg = $("qr");
   const drawn = document.createElementNS("http://www.w3.org/2000/svg", "path");
   drawn.setAttribute("d", path(modules));
   svg.setAttribute("viewBox", `0 0 ${width} ${width}`);
@@ -139,6 +146,7 @@ function start() {
     event.preventDefault();
     busy($("create-button"), submit);
   });
+  $("qr-wanted").addEventListener("toggle", drawQr);
   bindCopy(document, (id) => { if (id === "link" || id === "message") copied = true; });
   addEventListener("beforeunload", (event) => {
     if (!copied || ($("create").closest("[hidden]") === null && !secret.isEmpty())) event.preventDefault();

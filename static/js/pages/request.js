@@ -65,8 +65,9 @@ async function sealed(payload) {
 }
 
 function explain(error) {
+  if (error.name === "NotSupportedError") return complain("problem", word("unsupported"));
   if (!error.type) throw error;
-  if (error.type === "conflict") return show("answered");
+  if (error.type === "conflict" || error.type === "opened") return show("answered");
   if (["revoked", "expired", "ended-by-operator"].includes(error.type)) return show("ended");
   if (error.type === "too-large") return complain("problem", word("create-too-large"));
   return complain("problem", word("create-unreachable"));

@@ -1,0 +1,205 @@
+"""What people do on the pages, step by step: write, create, follow the link, open it, read what is shown.
+
+A step waits for what it leads to, and for nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Download, Locator, Page, Request, expect
+
+from secretsvc.envelope import b64, derive_handles, read_link
+
+PASSWORD = "Maßkrug 7 öffnen"
+# The failing answers that browsers themselves log, in their two wordings; for ``trouble.allow``.
+FAILED = r"Failed to load resource|NetworkError|Loading failed"
+# Chromium and Firefox hand a dropped or pasted file to the page in the same way.
+HAND_FILES = """
+(target, [kind, files]) => {
+  const transfer = new DataTransfer();
+  for (const [name, type, bytes] of files) {
+    transfer.items.add(new File([new Uint8Array(bytes)], name, { type }));
+  }
+  const options = { bubbles: true, cancelable: true };
+  target.dispatchEvent(kind === "paste"
+    ? new ClipboardEvent("paste", { ...options, clipboardData: transfer })
+    : new DragEvent(kind, { ...options, dataTransfer: transfer }));
+}
+"""
+
+
+@dataclass(frozen=True)
+class Created:
+    """What a sender holds when the link is ready."""
+
+    link: str
+    receipt: str
+    password: str = ""
+
+    @property
+    def key(self) -> str:
+        """What stands behind the # of the link."""
+        return self.link.partition("#")[2]
+
+    @property
+    def id(self) -> str:
+        return b64(derive_handles(read_link(self.link)).id)
+
+    def state(self, page: Page) -> str:
+        """How the service says it stands, to the holder of the link; not by way of the page."""
+        token = b64(derive_handles(read_link(self.link)).token)
+        answer = page.request.get(
+            f"/api/v1/secrets/{self.id}", headers={"Authorization": f"Bearer {token}"}
+        ).json()
+        found: str = answer["state"]
+        return found
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as a person has it."""
+
+    name: str
+    content: bytes
+    type: str = "application/octet-stream"
+
+
+# --- anywhere --------------------------------------------------------------------------------------------
+
+
+def view(page: Page, name: str) -> Locator:
+    """One of the page's views, and it is the one that is shown."""
+    found = page.locator(f'[data-view="{name}"]')
+    expect(found).to_be_visible()
+    expect(page.locator("[data-view]:visible")).to_have_count(1)
+    return found
+
+
+def problem(page: Page) -> Locator:
+    """The complaint beside the form at hand."""
+    return page.locator("#problem")
+
+
+def unfold(page: Page, summary: str) -> Locator:
+    """Open a part that is folded away, by the words on it."""
+    found = page.locator("details", has=page.locator("summary", has_text=summary))
+    found.locator("summary").click()
+    return found
+
+
+def sent(page: Page, method: str, path: str) -> list[Request]:
+    """A list that grows with every call of the API whose path matches the pattern ``path``, whole."""
+    found: list[Request] = []
+    pattern = re.compile(rf"https?://[^/]+/api/v1{path}")
+
+    def note(request: Request) -> None:
+        if request.method == method and pattern.fullmatch(request.url):
+            found.append(request)
+
+    page.on("request", note)
+    return found
+
+
+# --- send ------------------------------------------------------------------------------------------------
+
+
+def write(page: Page, text: str, *, password: str = "", expires: str = "", language: str = "") -> None:
+    """Fill the form in; ``expires`` and ``language`` are values of their choices."""
+    page.goto("/")
+    expect(page.locator("#create-button")).to_be_enabled()
+    page.locator("#secret").fill(text)
+    page.locator("#password").fill(password)
+    if expires:
+        page.locator("#expires").select_option(expires)
+    if language:
+        page.locator("#reader-language").select_option(language)
+
+
+def press_create(page: Page) -> None:
+    page.locator("#create-button").click()
+
+
+def read_created(page: Page) -> Created:
+    """Wait for the link, and read what its sender gets."""
+    view(page, "created")
+    password = page.locator("#created-password-text").text_content() or ""
+    return Created(page.locator("#link").inner_text(), page.locator("#receipt").text_content() or "", password)
+
+
+def create(
+    page: Page, text: str = "hunter2", *, password: str = "", expires: str = "", language: str = ""
+) -> Created:
+    """Write, press, and read the link."""
+    write(page, text, password=password, expires=expires, language=language)
+    press_create(page)
+    return read_created(page)
+
+
+def choose(page: Page, *files: File) -> None:
+    """Pick files with the form's own button."""
+    page.locator("#file").set_input_files(
+        [{"name": file.name, "mimeType": file.type, "buffer": file.content} for file in files]
+    )
+
+
+def drop(page: Page, *files: File) -> None:
+    _hand(page, "#drop", "drop", files)
+
+
+def paste(page: Page, *files: File) -> None:
+    _hand(page, "#secret", "paste", files)
+
+
+def _hand(page: Page, target: str, kind: str, files: tuple[File, ...]) -> None:
+    given = [[file.name, file.type, list(file.content)] for file in files]
+    page.locator(target).evaluate(HAND_FILES, [kind, given])
+
+
+# --- open ------------------------------------------------------------------------------------------------
+
+
+def follow(page: Page, link: str, leads_to: str = "ready") -> None:
+    """Go to a link; it leads to this view, and nothing is opened by it."""
+    page.goto(link)
+    view(page, leads_to)
+
+
+def press_open(page: Page, password: str = "") -> None:
+    if password:
+        page.locator("#password").fill(password)
+    page.locator("#open-button").click()
+
+
+def read_secret(page: Page) -> str:
+    """Wait for the text that was in the link, and read it as it is, with every blank."""
+    view(page, "opened-now")
+    expect(page.locator("#text")).to_be_visible()
+    return page.locator("#secret").text_content() or ""
+
+
+def receive(page: Page, link: str, password: str = "") -> str:
+    """Follow the link, open it, and read the text."""
+    follow(page, link)
+    press_open(page, password)
+    return read_secret(page)
+
+
+def save(page: Page, button: str = "#save") -> tuple[str, bytes]:
+    """Press a button that saves a file; what the browser has put down then: name and bytes."""
+    with page.expect_download() as found:
+        page.locator(button).click()
+    download: Download = found.value
+    return download.suggested_filename, Path(download.path()).read_bytes()
+
+
+@contextlib.contextmanager
+def done(page: Page) -> Iterator[None]:
+    """Do something, and wait until the service knows that the secret has arrived."""
+    with page.expect_response(lambda answer: answer.url.endswith("/done")) as told:
+        yield
+    assert told.value.status == 204
