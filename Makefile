@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check lock clean
+.PHONY: run test check words lock clean
 
 run: $(VENV)/.run
 	@$(BIN)/python app.py
@@ -15,6 +15,12 @@ check: $(VENV)/.test
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+# Collect the sentences of code and pages, and compile the catalogues; untranslated ones fail the tests.
+words: $(VENV)/.test
+	@$(BIN)/pybabel -q extract -F secretsvc/locale/babel.cfg -k N_ --no-location --sort-output -o $(VENV)/messages.pot .
+	@$(BIN)/pybabel -q update -i $(VENV)/messages.pot -d secretsvc/locale --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
+	@$(BIN)/pybabel -q compile -d secretsvc/locale
 
 # Debian splits the venv module off; say so instead of a traceback.
 $(BIN)/python:

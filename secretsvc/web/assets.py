@@ -26,7 +26,7 @@ class Assets:
         whole = hashlib.sha256()
         for name, data in self._files.items():
             whole.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(data).digest())
-        self.path = f"/static/{whole.hexdigest()[:12]}"
+        self.path = f"/static/{whole.hexdigest()[:10]}"
         self.integrity = cache(self._integrity)
         self.imports = cache(self._imports)
 

@@ -19,25 +19,26 @@ export class Problem extends Error {
 
 export const newIdempotencyKey = () => b64(crypto.getRandomValues(new Uint8Array(32)));
 
-// `patient: false` asks once; `again(seconds)` hears of every repeat to come.
-export async function call(method, path, { token, key, apiKey, body, patient = true, again = () => {} } = {}) {
+// `patient: false` asks once; `again` hears of every repeat to come; `keepalive` outlives the page.
+export async function call(method, path, { token, key, apiKey, body, keepalive, patient = true, again } = {}) {
   const headers = { Accept: "application/json" };
   if (token) headers.Authorization = `Bearer ${b64(token)}`;
   if (key) headers["Idempotency-Key"] = key;
   if (apiKey) headers["X-API-Key"] = apiKey;
   if (body) headers["Content-Type"] = "application/json";
-  const request = { method, headers, body: body && JSON.stringify(body), cache: "no-store" };
+  const request = { method, headers, body: body && JSON.stringify(body), cache: "no-store", keepalive };
   for (let attempt = 0; ; attempt++) {
     const answer = await ask(`/api/v1${path}`, request);
     if (!(answer instanceof Problem)) return answer;
     const delay = Math.max(DELAYS[attempt] ?? Infinity, answer.wait);
     if (!patient || !isPassing(answer) || delay > 10) throw answer;
-    again(delay);
+    again?.();
     await new Promise((resume) => setTimeout(resume, delay * 1000));
   }
 }
 
-const isPassing = (problem) => problem.type === "unreachable" || AGAIN.has(problem.type);
+// Whether trying again may help.
+export const isPassing = (problem) => problem.type === "unreachable" || AGAIN.has(problem.type);
 
 async function ask(url, request) {
   let answer, body;

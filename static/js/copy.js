@@ -25,7 +25,7 @@ async function copy(source) {
 }
 
 function select(source) {
-  source.closest("[hidden]")?.removeAttribute("hidden");
+  source.classList.remove("veiled");
   getSelection().selectAllChildren(source);
   source.focus?.();
 }

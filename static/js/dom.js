@@ -1,15 +1,19 @@
 // Small helpers for the page at hand; text goes in as text, never as markup.
 export const $ = (id) => document.getElementById(id);
 
+// The page's script is here, whole: nobody needs to be told that it is missing.
+for (const note of document.querySelectorAll(".late")) note.remove();
+
 export const language = document.documentElement.lang;
 // For dates and numbers: the reader's own region, where it speaks this language.
 export const localeOf = (code) => navigator.languages.find((own) => own.split("-")[0] === code) ?? { en: "en-GB" }[code] ?? code;
 
 // A sentence of this page's language, with its {slots} filled.
 export function word(name, values = {}) {
-  const text = $("words").content.querySelector(`[data-word="${name}"]`).textContent;
-  return text.replace(/\{(\w+)\}/g, (slot, key) => values[key] ?? slot);
+  return fill($("words").content.getElementById(name).textContent, values);
 }
+
+export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (slot, key) => values[key] ?? slot);
 
 // Show one of the page's views and move the reader there.
 export function show(name, { focus = true } = {}) {
@@ -17,8 +21,7 @@ export function show(name, { focus = true } = {}) {
   const help = $("contact");  // whom to ask, wherever somebody is stuck
   if (help) help.hidden = !document.querySelector(`[data-view="${name}"][data-stuck]`);
   const heading = document.querySelector(`[data-view="${name}"] h1`);
-  const [, operator] = document.title.split(" – ");
-  document.title = operator ? `${heading.textContent} – ${operator}` : heading.textContent;
+  document.title = document.title.replace(/^.*?(?= – )/, () => heading.textContent);
   if (focus) heading.focus();
 }
 
@@ -48,12 +51,11 @@ export function element(tag, attributes = {}, ...children) {
 
 // A button that is busy stays where it is, and says so.
 export async function busy(button, work) {
-  button.disabled = true;
-  button.setAttribute("aria-busy", "true");
+  if (button.ariaBusy) return;
+  button.ariaBusy = "true";  // not disabled: that would take the focus away
   try {
-    return await work();
+    await work();
   } finally {
-    button.disabled = false;
-    button.removeAttribute("aria-busy");
+    button.ariaBusy = null;
   }
 }

@@ -53,7 +53,7 @@ function drawFrame(version) {
   return drawNotes(rows, 0, 0);
 }
 
-// From the centre outwards.
+// `rings` are from the centre outwards.
 function drawRings(rows, y, x, rings) {
   for (let dy = -4; dy <= 4; dy++) {
     const row = rows[y + dy] ?? [];

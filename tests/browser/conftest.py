@@ -3,7 +3,10 @@
 ``page`` is a fresh page in each of both engines; ``new_page`` makes more, each in a context of its own, with
 the options of Playwright's ``new_context``.  Whatever a page logs as an error, throws, does against its
 Content-Security-Policy or asks of another host fails the test when it ends, unless the test said ``allow`` or
-``clear`` to ``trouble``.  In Firefox say ``trouble.check()`` before a screenshot: taking one trips the policy.
+``clear`` to ``trouble``.
+
+Firefox does as Playwright says in locale, size, time zone and network, but not in touch, motion and
+``emulate_media``; dark colours and pages without script ``new_page`` brings about by other means.  There say ``trouble.check()`` before a screenshot: taking one trips the policy.
 """
 
 from __future__ import annotations
@@ -14,17 +17,17 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, Route, sync_playwright
 
 from tests.harness import Backends, Web, backends, web
 
-ENGINES = {
-    "chromium": "chromium",
-    "firefox": "firefox-esr",
-}  # and Debian's packages, which are their commands too
+# With Debian's packages, which are their commands too.
+ENGINES = {"chromium": "chromium", "firefox": "firefox-esr"}
 CHROMIUM_FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -34,6 +37,9 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+# Options of ``new_context`` that Playwright does not hand on to this Firefox.
+IGNORED_BY_FIREFOX = {"forced_colors", "has_touch", "is_mobile", "reduced_motion"}
+WITHOUT_SCRIPT = "sandbox allow-downloads allow-forms allow-same-origin allow-top-navigation"
 # A violation is told to the page, wherever the engine itself would log it.
 TELL_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI, sample }) => {
@@ -113,15 +119,43 @@ def executable(engine: str) -> str:
     return found
 
 
-def launch(playwright: Playwright, engine: str) -> Browser:
-    """Start a headless browser."""
+def launch(
+    playwright: Playwright, engine: str, downloads: Path | None = None, *, dark: bool = False
+) -> Browser:
+    """Start a headless browser; what it saves goes to the folder ``downloads``.
+
+    ``dark`` is how Firefox is set to dark colours; in Chromium each page can be.
+    """
     path = executable(engine)
     if engine == "chromium":
-        return playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
-    return playwright.firefox.launch(executable_path=path, channel="moz-firefox")
+        return playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS, downloads_path=downloads)
+    colours: dict[str, str | float | bool] = {
+        "layout.css.prefers-color-scheme.content-override": 0 if dark else 1
+    }
+    return playwright.firefox.launch(
+        executable_path=path, channel="moz-firefox", downloads_path=downloads, firefox_user_prefs=colours
+    )
 
 
-# Of the package, not the session: while Playwright runs, so does its event loop, in the tests' own thread.
+def forbid_scripts(context: BrowserContext) -> None:
+    """Switch scripts off by the ``sandbox`` of the policy, which leaves forms and links as they are.
+
+    For Firefox: there Playwright's option does nothing, and without ``javascript.enabled`` nothing can be typed.
+    """
+
+    def add_sandbox(route: Route) -> None:
+        if route.request.resource_type != "document":
+            route.fallback()
+            return
+        answer = route.fetch(max_redirects=0)
+        policies = [answer.headers.get("content-security-policy"), WITHOUT_SCRIPT]
+        headers = {**answer.headers, "content-security-policy": ", ".join(filter(None, policies))}
+        route.fulfill(response=answer, headers=headers)
+
+    context.route("**/*", add_sandbox)
+
+
+# Of the package, not of the session: while Playwright runs, so does its event loop, in the tests' own thread.
 
 
 @pytest.fixture(scope="package")
@@ -138,10 +172,29 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="package")
-def browser(playwright: Playwright, engine: str) -> Iterator[Browser]:
-    found = launch(playwright, engine)
+def downloads(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Path:
+    """Where the browser saves files."""
+    return tmp_path_factory.mktemp(f"downloads-{engine}")
+
+
+@pytest.fixture(scope="package")
+def browser(playwright: Playwright, engine: str, downloads: Path) -> Iterator[Browser]:
+    found = launch(playwright, engine, downloads)
     yield found
     found.close()
+
+
+@pytest.fixture
+def dark_browser(playwright: Playwright, engine: str) -> Iterator[Callable[[], Browser]]:
+    """Start one more browser, set to dark colours."""
+    with contextlib.ExitStack() as started:
+
+        def start() -> Browser:
+            found = launch(playwright, engine, dark=True)
+            started.callback(found.close)
+            return found
+
+        yield start
 
 
 @pytest.fixture(scope="package")
@@ -159,14 +212,24 @@ def trouble(site: Site) -> Trouble:
 
 
 @pytest.fixture
-def new_page(browser: Browser, site: Site, trouble: Trouble) -> Iterator[Callable[..., Page]]:
+def new_page(
+    engine: str, browser: Browser, dark_browser: Callable[[], Browser], site: Site, trouble: Trouble
+) -> Iterator[Callable[..., Page]]:
     """Make a page in a context of its own: cookies, storage and options are shared with no other."""
     with contextlib.ExitStack() as contexts:
 
-        def make(**options: object) -> Page:
-            context = browser.new_context(**{"base_url": site.url, "locale": "en-GB", **options})
+        def make(*, java_script_enabled: bool = True, color_scheme: str = "light", **options: Any) -> Page:
+            options = {"base_url": site.url, "locale": "en-GB", **options}
+            if engine == "firefox":
+                assert not options.keys() & IGNORED_BY_FIREFOX, "Firefox would not do as it is told"
+                context = (dark_browser() if color_scheme == "dark" else browser).new_context(**options)
+                if not java_script_enabled:
+                    forbid_scripts(context)
+            else:
+                options |= {"java_script_enabled": java_script_enabled, "color_scheme": color_scheme}
+                context = browser.new_context(**options)
             contexts.callback(context.close)
-            if options.get("java_script_enabled", True):
+            if java_script_enabled:
                 contexts.callback(let_finish, context)
             trouble.watch(context)
             return context.new_page()

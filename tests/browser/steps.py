@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Download, Locator, Page, Request, expect
+from playwright.sync_api import Locator, Page, Request, expect
 
 from secretsvc.envelope import b64, derive_handles, read_link
+from tests.harness import wait_until
 
 PASSWORD = "Maßkrug 7 öffnen"
 # The failing answers that browsers themselves log, in their two wordings; for ``trouble.allow``.
 FAILED = r"Failed to load resource|NetworkError|Loading failed"
-# Chromium and Firefox hand a dropped or pasted file to the page in the same way.
+# What a browser does with the files of a drop or a paste.
 HAND_FILES = """
 (target, [kind, files]) => {
   const transfer = new DataTransfer();
@@ -26,9 +27,12 @@ HAND_FILES = """
     transfer.items.add(new File([new Uint8Array(bytes)], name, { type }));
   }
   const options = { bubbles: true, cancelable: true };
-  target.dispatchEvent(kind === "paste"
+  const event = kind === "paste"
     ? new ClipboardEvent("paste", { ...options, clipboardData: transfer })
-    : new DragEvent(kind, { ...options, dataTransfer: transfer }));
+    : new DragEvent(kind, { ...options, dataTransfer: transfer });
+  // Firefox makes a ClipboardEvent with a transfer of its own, and empty.
+  if (kind === "paste") Object.defineProperty(event, "clipboardData", { value: transfer });
+  target.dispatchEvent(event);
 }
 """
 
@@ -189,12 +193,19 @@ def receive(page: Page, link: str, password: str = "") -> str:
     return read_secret(page)
 
 
-def save(page: Page, button: str = "#save") -> tuple[str, bytes]:
+def save(page: Page, downloads: Path, button: str = "#save") -> tuple[str, bytes]:
     """Press a button that saves a file; what the browser has put down then: name and bytes."""
-    with page.expect_download() as found:
-        page.locator(button).click()
-    download: Download = found.value
-    return download.suggested_filename, Path(download.path()).read_bytes()
+    if page.context.browser.browser_type.name == "chromium":
+        with page.expect_download() as found:
+            page.locator(button).click()
+        return found.value.suggested_filename, Path(found.value.path()).read_bytes()
+    # Firefox has told Playwright without the id it waits for; it saves all the same, empty and .part first.
+    page.locator(button).click()
+    wait_until(lambda: [file.stat().st_size > 0 for file in downloads.iterdir()] == [True])
+    (file,) = downloads.iterdir()
+    content = file.read_bytes()
+    file.unlink()
+    return file.name, content
 
 
 @contextlib.contextmanager

@@ -77,14 +77,14 @@ def test_options_reach_the_page(new_page: Callable[..., Page]) -> None:
     assert page.locator("html").get_attribute("lang") == "de"
 
 
-def test_without_script_no_script_runs(new_page: Callable[..., Page]) -> None:
+def test_without_script_no_script_runs_and_forms_still_work(new_page: Callable[..., Page], site: Site) -> None:
     page = new_page(java_script_enabled=False)
-    page.route(
-        "**/scripted",
-        lambda route: route.fulfill(body="<title>still</title><script>document.title = ''</script>"),
-    )
-    page.goto("/scripted")
-    assert page.title() == "still"
+    page.goto("/")
+    assert page.locator("noscript").first.inner_text() != ""
+    page.locator("textarea[name=secret]").fill("hunter2")
+    page.locator("form:has(textarea) button[type=submit]").first.click()
+    assert f"{site.url}/s#" in page.content()
+    assert page.locator("script[src]").count() == 0 or "hunter2" not in page.content()
 
 
 def test_missing_browser_fails_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

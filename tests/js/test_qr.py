@@ -38,7 +38,7 @@ def standard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segno with the padding of ISO/IEC 18004, 7.4.10.
 
     Where the data ends on a whole byte, as in byte mode it always does, segno 1.6 adds a byte of zeros before
-    the pad codewords (its issues 123 and 148).  Readers do not look there; only the modules differ.
+    the pad codewords (its issues 123 and 148).  Few readers look there, but the modules differ.
     """
 
     def pad(buff: encoder.Buffer, version: int, length: int) -> None:

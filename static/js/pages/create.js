@@ -1,9 +1,11 @@
 // Send a secret: seal it here, hand the envelope in, give the link out.
-import { call, newIdempotencyKey } from "../api.js";
+import { call, isPassing, newIdempotencyKey } from "../api.js";
 import { compose } from "../compose.js";
 import { bindCopy } from "../copy.js";
-import { $, busy, complain, language, say, show, word } from "../dom.js";
-import { FormatError, b64, deriveHandles, formatLink, newKey, proof, seal, stretchPassword, unb64 } from "../envelope.js";
+import { $, busy, complain, fill, language, say, show, word } from "../dom.js";
+import {
+  FormatError, b64, deriveHandles, formatLink, newKey, proof, seal, stretchPassword, unb64, writePayload,
+} from "../envelope.js";
 import { newPassword, newSecret } from "../generator.js";
 import { bindReveal } from "../reveal.js";
 import { follow } from "../status.js";
@@ -32,16 +34,13 @@ async function submit() {
   if (!showUntil()) return complain("problem", word("bad-expiry"), $("expires-count"));
   const payload = await secret.payload();
   if (!payload) return undefined;
+  const options = { expires_in: seconds() };
+  if ($("reader-language").value) options.language = $("reader-language").value;
   try {
-    const sealed = await sealed_(payload, $("password").value);
-    const body = {
-      ...sealed.body,
-      expires_in: seconds(),
-      ...($("reader-language").value && { language: $("reader-language").value }),
-    };
+    const sealed = await sealOnce(payload, $("password").value, options);
     const apiKey = $("api-key")?.value;
     const again = () => { complain("problem", word("trying-again")); say(word("trying-again")); };
-    const created = await call("POST", "/secrets", { body, key: sealed.idempotencyKey, apiKey, again });
+    const created = await call("POST", "/secrets", { body: sealed.body, key: sealed.idempotencyKey, apiKey, again });
     unsent = null;
     showCreated(created, sealed);
   } catch (error) {
@@ -51,28 +50,25 @@ async function submit() {
 }
 
 // Sealed anew only if something was changed since: a repeat must be the very same.
-async function sealed_(payload, password) {
-  if (unsent && password === unsent.password && unsent.payload.name === payload.name
-      && unsent.payload.type === payload.type && isSame(unsent.payload.content, payload.content)) return unsent;
+async function sealOnce(payload, password, options) {
+  const made = b64(writePayload(payload)) + JSON.stringify([password, options]);
+  if (unsent?.made === made) return unsent;
   const key = newKey();
   const { id, token } = await deriveHandles(key);
   const stretched = await stretchPassword(key, password);
   const envelope = await seal(key, payload, { stretched });
-  const body = { id: b64(id), token: b64(token), envelope: b64(envelope) };
+  const body = { id: b64(id), token: b64(token), envelope: b64(envelope), ...options };
   if (stretched) body.proof = b64(await proof(stretched));
-  unsent = { key, id, payload, password, body, idempotencyKey: newIdempotencyKey() };
+  unsent = { made, key, id, password, body, idempotencyKey: newIdempotencyKey() };
   return unsent;
 }
-
-const isSame = (one, other) => one.length === other.length && one.every((byte, i) => byte === other[i]);
 
 function explain(error) {
   if (error instanceof FormatError && error.kind === "bad-password") {
     return complain("problem", word("bad-password"), $("password"));
   }
-  const known = ["unauthorized", "forbidden", "rate-limited", "too-large", "conflict", "unreachable"];
-  if (error.type === "conflict") unsent = null;  // the same secret with other options: seal it anew
-  const passing = error.type?.endsWith("-unavailable") || error.type === "busy";
+  const known = ["unauthorized", "forbidden", "rate-limited", "too-large"];
+  const passing = isPassing(error);
   const name = known.includes(error.type) ? error.type : passing ? "unreachable" : "failed";
   return complain("problem", word(`create-${name}`), name === "unauthorized" ? $("api-key") : undefined);
 }
@@ -114,11 +110,9 @@ async function drawQr() {
 }
 
 function message(of, link, created, sealed) {
-  const text = document.querySelector(`template[data-message="${of}"]`).content;
-  const part = (name) => text.querySelector(`[data-part="${name}"]`).textContent;
-  const values = { link, time: momentWithZone(created.expires_at, of) };
-  const whole = part("text") + (sealed.password ? `\n\n${part("password")}` : "");
-  return whole.trim().replace(/\{(\w+)\}/g, (slot, name) => values[name] ?? slot);
+  const parts = document.querySelector(`template[data-message="${of}"]`).content.querySelectorAll("p");
+  const said = [...parts].map((part) => part.textContent).slice(0, sealed.password ? 2 : 1).join("\n\n");
+  return fill(said, { link, time: momentWithZone(created.expires_at, of) });
 }
 
 function forget() {

@@ -1,5 +1,5 @@
 // Open a link: look first, open only when asked to, unseal here, say that it arrived.
-import { call, newIdempotencyKey } from "../api.js";
+import { call, isPassing, newIdempotencyKey } from "../api.js";
 import { bindCopy } from "../copy.js";
 import { $, busy, complain, element, language, say, show, word } from "../dom.js";
 import {
@@ -30,11 +30,13 @@ async function check() {
   show("checking", { focus: false });
   $("checking-again").hidden = true;
   const again = () => { $("checking-again").hidden = false; };
+  const mine = link;
   try {
     link.state = await call("GET", path(), { token: link.token, again });
   } catch (problem) {
-    return fail(problem);
+    return link === mine ? fail(problem) : undefined;
   }
+  if (link !== mine) return undefined;  // another link was followed meanwhile
   const { state, language: wanted, ended_at: endedAt, expires_at: expiresAt, kind } = link.state;
   if (speak(wanted, "/s", b64(link.key))) return undefined;
   if (state === "waiting") return show("not-answered");
@@ -62,7 +64,8 @@ function fail(problem) {
 
 async function open() {
   complain("problem", "");
-  const { key, token, claimKey, state } = link;
+  const mine = link;
+  const { key, token, claimKey, state } = mine;
   const password = $("password").value;
   if (state.password && !password) return complain("problem", word("password-needed"), $("password"));
   try {
@@ -71,22 +74,23 @@ async function open() {
     const apiKey = state.kind === "request" ? $("api-key").value : undefined;
     const again = () => { complain("problem", word("trying-again")); say(word("trying-again")); };
     const { envelope } = await call("POST", path("/claim"), { token, key: claimKey, apiKey, body, again });
-    await receive(unb64(envelope), stretched);
+    await receive(mine, unb64(envelope), stretched);
   } catch (error) {
-    explain(error);
+    if (link === mine) explain(error);
   }
   return undefined;
 }
 
-async function receive(envelope, stretched) {
-  const { key, token, claimKey, state } = link;
+async function receive(mine, envelope, stretched) {
+  const { key, token, claimKey, state } = mine;
   checkEnvelope(envelope, { answer: state.kind === "request", password: state.password });
   const payload = state.kind === "request" ? await unsealAnswer(key, envelope) : await unseal(key, envelope, { stretched });
+  if (link !== mine) return;  // left meanwhile; it can still be fetched again for a while
   const done = path("/done");
   display(payload);
   link = null;
   // It has arrived: nobody needs to be able to fetch it again.  If this is lost, the window closes by itself.
-  call("POST", done, { token, key: claimKey }).catch(() => {});
+  call("POST", done, { token, key: claimKey, keepalive: true }).catch(() => {});
 }
 
 function explain(error) {
@@ -101,7 +105,7 @@ function explain(error) {
   }
   if (error.type === "unauthorized" || error.type === "forbidden") return complain("problem", word("agents-only"), $("api-key"));
   if (error.type === "rate-limited") return complain("problem", word("open-rate-limited"));
-  if (error.type === "unreachable" || error.type?.endsWith("-unavailable") || error.type === "busy") {
+  if (isPassing(error)) {
     return complain("problem", word("open-unreachable"));  // the same key is sent again at the next press
   }
   return fail(error);
@@ -180,7 +184,7 @@ function forget() {
   link = saved = null;
   for (const id of ["secret", "answers", "file-name", "file-size"]) $(id).replaceChildren();
   delete $("secret").copied;
-  for (const id of ["password", "api-key", "pasted"]) $(id).value = "";
+  for (const id of ["password", "api-key"]) $(id).value = "";
 }
 
 // --- from the start --------------------------------------------------------------------------------------
@@ -215,7 +219,7 @@ function start() {
   $("retry").addEventListener("click", check);
   for (const button of document.querySelectorAll("[data-paste]")) button.addEventListener("click", () => show("paste"));
   addEventListener("hashchange", () => { if (location.hash.length > 1) arrive(); });
-  addEventListener("pagehide", forget);
+  addEventListener("pagehide", () => { forget(); $("pasted").value = ""; });
   addEventListener("pageshow", (event) => { if (event.persisted) show("gone"); });
   if (!crypto.subtle) return show("insecure");
   for (const button of document.querySelectorAll("main button:disabled")) button.disabled = false;

@@ -2,7 +2,7 @@
 import { call } from "../api.js";
 import { compose } from "../compose.js";
 import { $, busy, complain, language, say, show, word } from "../dom.js";
-import { FormatError, answerToken, b64, readRequestLink, sealAnswer } from "../envelope.js";
+import { FormatError, answerToken, b64, readRequestLink, sealAnswer, writePayload } from "../envelope.js";
 import { keepLink, isReload, speak, takeLink } from "../link.js";
 import { setTime } from "../when.js";
 
@@ -13,7 +13,6 @@ let unsent = null;  // the sealed answer that has not been taken yet, and what i
 const fragment = () => request && b64(new Uint8Array([...request.id, ...request.publicKey]));
 
 async function begin(text) {
-  complain("paste-problem", "");
   try {
     request = readRequestLink(text);
     request.token = await answerToken(request);
@@ -44,8 +43,7 @@ async function submit() {
   const payload = await secret.payload();
   if (!payload) return;
   try {
-    unsent = unsent?.isOf(payload) ? unsent : await sealed(payload);
-    const body = { envelope: b64(unsent.envelope), consents: [] };
+    const body = { envelope: b64(await sealOnce(payload)), consents: [] };
     const again = () => { complain("problem", word("trying-again")); say(word("trying-again")); };
     await call("POST", `/requests/${b64(request.id)}/answer`, { token: request.token, body, again });
     secret.clear();
@@ -57,11 +55,10 @@ async function submit() {
 }
 
 // A repeat must be the very same envelope: another one would be another answer.
-async function sealed(payload) {
-  const { name, content } = payload;
-  const isOf = (other) => other.name === name && other.content.length === content.length
-    && other.content.every((byte, i) => byte === content[i]);
-  return { envelope: await sealAnswer(request, payload), isOf };
+async function sealOnce(payload) {
+  const made = b64(writePayload(payload));
+  if (unsent?.made !== made) unsent = { made, envelope: await sealAnswer(request, payload) };
+  return unsent.envelope;
 }
 
 function explain(error) {
