@@ -17,6 +17,7 @@ from ..serverside import Wish
 from ..settings import MAX_EXPIRES_IN, MIN_EXPIRES_IN
 from ..vault import Created, New
 from .bodies import bearer, bytes_of, decode_json, has_field, idempotency_key, json_body, link_key, read_json
+from .language import current
 from .problems import rfc3339
 from .service import Service, service
 
@@ -250,7 +251,7 @@ def asked(id: str) -> Response:
     view = service().vault.state(look)
     found: dict[str, Any] = {
         "form": look.receipt.form,
-        "language": view.language or "en",
+        "language": view.language or current(),
         "expires_at": rfc3339(view.expires_at),
         "state": view.state,
     }

@@ -46,4 +46,6 @@ def install(app: Flask, *, https: bool) -> None:
             response.headers.setdefault(name, value)
         if response.status_code >= 400 or request.endpoint not in FILES:
             response.headers["Cache-Control"] = "no-store"
+        elif request.endpoint == "static":
+            response.cache_control.immutable = True  # its path changes with it
         return response

@@ -38,9 +38,11 @@ export function compose(maxBytes) {
   $("file").addEventListener("change", () => take($("file").files));
   $("unchoose").addEventListener("click", () => { use(null); $("secret").focus(); });
   document.addEventListener("paste", (event) => {
-    if (!event.clipboardData?.files.length || $("drop").closest("[hidden]")) return;
+    const { files, types } = event.clipboardData;
+    // An office program puts a picture of its text beside it: then the text is what is meant.
+    if (!files.length || types.includes("text/html") || $("drop").closest("[hidden]")) return;
     event.preventDefault();
-    take(event.clipboardData.files);
+    take(files);
   });
   document.addEventListener("dragover", (event) => {
     event.preventDefault();  // a file dropped beside the field must not replace the page

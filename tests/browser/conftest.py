@@ -5,8 +5,9 @@ the options of Playwright's ``new_context``.  Whatever a page logs as an error, 
 Content-Security-Policy or asks of another host fails the test when it ends, unless the test said ``allow`` or
 ``clear`` to ``trouble``.
 
-Firefox does as Playwright says in locale, size, time zone and network, but not in touch, motion and
-``emulate_media``; dark colours and pages without script ``new_page`` brings about by other means.  There say ``trouble.check()`` before a screenshot: taking one trips the policy.
+Firefox does as Playwright says in locale, size, time zone and network, not in touch, motion, ``emulate_media``.
+Dark colours and pages without script ``new_page`` brings about there by other means, the latter on a server
+whose target is ``SCRIPTLESS``.  Before a screenshot say ``trouble.check()``: in Firefox taking one trips the policy.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, Response, sync_playwright
 
+from tests.browser import scriptless
 from tests.harness import Backends, Web, backends, web
 
 # With Debian's packages, which are their commands too.
@@ -37,9 +39,10 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+# What ``tests.harness.web`` serves to pages without script.
+SCRIPTLESS = "tests.browser.scriptless:create_app()"
 # Options of ``new_context`` that Playwright does not hand on to this Firefox.
 IGNORED_BY_FIREFOX = {"forced_colors", "has_touch", "is_mobile", "reduced_motion"}
-WITHOUT_SCRIPT = "sandbox allow-downloads allow-forms allow-same-origin allow-top-navigation"
 # A violation is told to the page, wherever the engine itself would log it.
 TELL_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI, sample }) => {
@@ -103,6 +106,12 @@ class Trouble:
         rest = [line for line in self.found if not any(re.search(pattern, line) for pattern in self.allowed)]
         assert rest == []
 
+    def see_sandbox(self, response: Response) -> None:
+        """Notice a page in which scripts run although they should not."""
+        is_page = response.request.resource_type == "document" and response.status < 300
+        policy = response.headers.get("content-security-policy", "")
+        self._note(is_page and scriptless.SANDBOX not in policy, f"with script: {response.url}")
+
     def _watch_sockets(self, page: Page) -> None:
         page.on("websocket", lambda socket: self._note(True, f"web socket: {socket.url}"))
 
@@ -135,24 +144,6 @@ def launch(
     return playwright.firefox.launch(
         executable_path=path, channel="moz-firefox", downloads_path=downloads, firefox_user_prefs=colours
     )
-
-
-def forbid_scripts(context: BrowserContext) -> None:
-    """Switch scripts off by the ``sandbox`` of the policy, which leaves forms and links as they are.
-
-    For Firefox: there Playwright's option does nothing, and without ``javascript.enabled`` nothing can be typed.
-    """
-
-    def add_sandbox(route: Route) -> None:
-        if route.request.resource_type != "document":
-            route.fallback()
-            return
-        answer = route.fetch(max_redirects=0)
-        policies = [answer.headers.get("content-security-policy"), WITHOUT_SCRIPT]
-        headers = {**answer.headers, "content-security-policy": ", ".join(filter(None, policies))}
-        route.fulfill(response=answer, headers=headers)
-
-    context.route("**/*", add_sandbox)
 
 
 # Of the package, not of the session: while Playwright runs, so does its event loop, in the tests' own thread.
@@ -201,7 +192,7 @@ def dark_browser(playwright: Playwright, engine: str) -> Iterator[Callable[[], B
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A real gunicorn with our configuration, on servers of its own, for all these tests."""
     folder = tmp_path_factory.mktemp("site")
-    with backends(folder) as backs, web(backs, folder) as running:
+    with backends(folder) as backs, web(backs, folder, target=SCRIPTLESS) as running:
         yield Site(backs, running)
 
 
@@ -224,7 +215,9 @@ def new_page(
                 assert not options.keys() & IGNORED_BY_FIREFOX, "Firefox would not do as it is told"
                 context = (dark_browser() if color_scheme == "dark" else browser).new_context(**options)
                 if not java_script_enabled:
-                    forbid_scripts(context)
+                    # With javascript.enabled switched off Playwright can type nothing.
+                    context.set_extra_http_headers({scriptless.ASK: "please"})
+                    context.on("response", trouble.see_sandbox)
             else:
                 options |= {"java_script_enabled": java_script_enabled, "color_scheme": color_scheme}
                 context = browser.new_context(**options)

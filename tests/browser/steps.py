@@ -9,12 +9,14 @@ import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Locator, Page, Request, expect
 
-from secretsvc.envelope import b64, derive_handles, read_link
-from tests.harness import wait_until
+from secretsvc.envelope import b64, derive_handles, read_link, unb64
+from tests.harness import Client, Secret, wait_until
 
 PASSWORD = "Maßkrug 7 öffnen"
 # The failing answers that browsers themselves log, in their two wordings; for ``trouble.allow``.
@@ -51,16 +53,17 @@ class Created:
         return self.link.partition("#")[2]
 
     @property
-    def id(self) -> str:
-        return b64(derive_handles(read_link(self.link)).id)
+    def secret(self) -> Secret:
+        """The same with all its handles, for calls that no page makes."""
+        key = read_link(self.link)
+        handles = derive_handles(key)
+        return Secret(key, b"", b64(handles.id), b64(handles.token), {})
 
-    def state(self, page: Page) -> str:
-        """How the service says it stands, to the holder of the link; not by way of the page."""
-        token = b64(derive_handles(read_link(self.link)).token)
-        answer = page.request.get(
-            f"/api/v1/secrets/{self.id}", headers={"Authorization": f"Bearer {token}"}
-        ).json()
-        found: str = answer["state"]
+    def look(self, client: Client) -> dict[str, Any]:
+        """What the service tells the holder of the link about it."""
+        answer = self.secret.state(client)
+        assert answer.status == 200, answer.text
+        found: dict[str, Any] = answer.json
         return found
 
 
@@ -107,6 +110,34 @@ def sent(page: Page, method: str, path: str) -> list[Request]:
 
     page.on("request", note)
     return found
+
+
+def moment(time: Locator | str) -> datetime:
+    """The moment that a page's ``<time>`` stands for, or the service's own words do."""
+    text = time if isinstance(time, str) else time.get_attribute("datetime")
+    return datetime.fromisoformat(text or "")
+
+
+def link_of(secret: Secret) -> str:
+    """The link of a secret that was not made on a page; the page's own site is meant."""
+    return f"/s#{b64(secret.key)}"
+
+
+def receipt_of(secret: Secret) -> str:
+    """Its receipt link."""
+    return f"/receipt#{b64(unb64(secret.id) + unb64(secret.receipt_token))}"
+
+
+def clipboard(page: Page) -> str:
+    """What is in the clipboard, pasted into a field that is added to the page for it."""
+    field = page.locator("#clipboard")
+    if not field.count():
+        page.evaluate(
+            "() => document.body.append(Object.assign(document.createElement('textarea'), { id: 'clipboard' }))"
+        )
+    field.fill("")
+    field.press("Control+V")
+    return field.input_value()
 
 
 # --- send ------------------------------------------------------------------------------------------------

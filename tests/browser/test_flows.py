@@ -1,66 +1,401 @@
+"""From send to receipt, as people do it: in both browsers, on a real service, with and without script."""
+
 from __future__ import annotations
+
+import re
+import secrets
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
 import pytest
-from playwright.sync_api import Page, expect
+from babel.dates import format_date
+from playwright.sync_api import Locator, Page, expect
+
+from secretsvc.envelope import Payload, b64, format_request_link, seal, seal_answer, write_answers
 from tests.browser import steps
-from tests.browser.steps import File
+from tests.browser.conftest import Site, Trouble
+from tests.browser.relay import Relay
+from tests.browser.steps import PASSWORD, Created, File, moment, view
+from tests.harness import InProcess, Secret
+from tests.web.common import FORM, Asked, dump, expire, staff, wrong_password
 
-def test_post(page: Page, new_page) -> None:
-    claims = steps.sent(page, "POST", "/secrets.*")
-    made = steps.create(page, "hällo\n ", password=steps.PASSWORD)
-    for r in claims:
-        print(r.url, r.post_data and r.post_data[:300], r.headers, r.all_headers())
+NewPage = Callable[..., Page]
+TEXTS = {
+    "german": ("de-DE", "", "\ufeffGrüße: Äpfel, Öl, Maß – „sicher“\n\n\tzweite Zeile\n"),
+    "german-password": ("de-DE", PASSWORD, "  \u00a0vorn und hinten\t\n "),
+    "english": ("en-GB", "", "עברית \u202elive\u202c العربية 👩‍👩‍👧‍👦 𝄞 e\u0301"),
+    "english-password": ("en-GB", PASSWORD, "\x01\x08\x1b[31m\x7f\x85\u2028\ufffe{link}<b>&amp;%23\\"),
+}
+PDF = File("Zugang – Müller (1).pdf", bytes(range(256)) * 40, "application/pdf")
+# How often a sender's page asks how its secret stands, in milliseconds.
+ASKS_EVERY = 3000
 
-def test_file(page, new_page):
-    page.goto("/")
-    steps.choose(page, File("a b ü.bin", bytes(range(256)), "image/png"))
-    print(page.locator("#chosen").inner_text())
+
+@pytest.fixture(scope="module")
+def desk(site: Site) -> InProcess:
+    """What makes requests and API tokens, on the same servers."""
+    return InProcess(site.backs.app())
+
+
+def status(page: Page, state: str) -> Locator:
+    """The line of a sender's page that says how it stands, once it says this."""
+    line = page.locator(f'#status [data-state="{state}"]')
+    expect(line).to_be_visible()
+    expect(page.locator("#status [data-state]:visible")).to_have_count(1)
+    return line
+
+
+def ended(page: Page, how: str) -> Locator:
+    """The time on the page of a link that has ended."""
+    return view(page, how).locator("time")
+
+
+# --- what is sent arrives --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_text_arrives_as_it_was(new_page: NewPage, downloads: Path, name: str) -> None:
+    locale, password, text = TEXTS[name]
+    sender, reader = new_page(locale=locale), new_page(locale=locale)
+    made = steps.create(sender, text, password=password)
+    assert made.password == password
+    assert steps.receive(reader, made.link, password) == text
+    for page in (sender, reader):
+        assert page.locator("html").get_attribute("lang") == locale[:2]
+    assert steps.save(reader, downloads, "#save-text") == ("secret.txt", text.encode())
+
+
+@pytest.mark.parametrize("hand", [steps.choose, steps.drop, steps.paste])
+def test_file_arrives_with_name_type_and_bytes(
+    page: Page, new_page: NewPage, downloads: Path, hand: Callable[..., None]
+) -> None:
+    steps.write(page, "")
+    hand(page, PDF)
+    expect(page.locator("#chosen-name")).to_have_text(PDF.name)
+    steps.press_create(page)
+    reader = new_page()
+    steps.follow(reader, steps.read_created(page).link)
+    steps.press_open(reader)
+    view(reader, "opened-now")
+    expect(reader.locator("#file-name")).to_have_text(PDF.name)
+    expect(reader.locator("#file-size")).to_have_text("application/pdf, 10 KiB")
+    assert steps.save(reader, downloads) == (PDF.name, PDF.content)
+
+
+def test_pasted_image_arrives(page: Page, new_page: NewPage, downloads: Path) -> None:
+    image = File("image.png", b"\x89PNG\r\n\x1a\n" + secrets.token_bytes(500), "image/png")
+    steps.write(page, "")
+    steps.paste(page, image)
+    steps.press_create(page)
+    reader = new_page()
+    steps.follow(reader, steps.read_created(page).link)
+    steps.press_open(reader)
+    expect(reader.locator("#file-size")).to_contain_text("image/png")
+    assert steps.save(reader, downloads) == (image.name, image.content)
+
+
+def test_too_much_is_refused_in_words_and_nothing_is_lost(page: Page) -> None:
+    creates = steps.sent(page, "POST", "/secrets")
+    large = File("large.iso", bytes(3 * 2**19))
+    steps.write(page, "typed before")
+    steps.choose(page, large)
+    expect(steps.problem(page)).to_have_text("This has 1.5 MiB, and at most 1 MiB are possible here.")
+    expect(page.locator("#secret")).to_have_value("typed before")
+    steps.choose(page, PDF)
+    steps.drop(page, large)
+    expect(steps.problem(page)).to_contain_text("1.5 MiB")
+    expect(page.locator("#chosen-name")).to_have_text(PDF.name)
+    page.locator("#unchoose").click()
+    expect(page.locator("#secret")).to_have_value("typed before")
+
+    page.locator("#secret").evaluate("(field) => { field.value = 'ü'.repeat(2 ** 20); }")
+    steps.press_create(page)
+    expect(steps.problem(page)).to_have_text("This has 2 MiB, and at most 1 MiB are possible here.")
+    assert page.locator("#secret").evaluate("(field) => field.value.length") == 2**20
+    assert creates == []
+
+
+def test_password_works_composed_and_decomposed(page: Page, new_page: NewPage) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Ångström-Öl") for form in ("NFC", "NFD"))
+    assert composed != decomposed
+    made = steps.create(page, "x", password=composed)
+    assert steps.receive(new_page(), made.link, decomposed) == "x"
+
+
+def test_generated_secret_and_password_work(page: Page, new_page: NewPage) -> None:
+    steps.write(page, "")
+    page.locator("#generate-secret").click()
+    page.locator("#generate").click()
+    text = page.locator("#secret").input_value()
+    assert re.fullmatch(r"\w{24}", text)
+    password = page.locator("#password").input_value()
+    assert re.fullmatch(r"([a-z2-9]{5}-){3}[a-z2-9]{5}", password)
     steps.press_create(page)
     made = steps.read_created(page)
+    assert made.password == password
+    assert steps.receive(new_page(), made.link, password) == text
+
+
+def test_link_works_for_as_long_as_was_chosen(page: Page, site: Site) -> None:
+    creates = steps.sent(page, "POST", "/secrets")
+    steps.write(page, "x", expires="other")
+    page.locator("#expires-count").fill("45")
+    for unit, possible in (("60", True), ("86400", False), ("60", True)):
+        page.locator("#expires-unit").select_option(unit)
+        expect(page.locator("#until")).to_contain_text("Works until" if possible else "at most 31 days")
+    for count in ("0", "", "44641"):
+        page.locator("#expires-count").fill(count)
+        steps.press_create(page)
+        expect(steps.problem(page)).to_contain_text("at least one minute and at most 31 days")
+    assert creates == []
+    page.locator("#expires-count").fill("45")
+    steps.press_create(page)
+    made = steps.read_created(page)
+    found = made.look(site.web.client())
+    lasts = moment(found["expires_at"]) - moment(found["created_at"])
+    assert abs(lasts.total_seconds() - 45 * 60) <= 1
+    assert moment(page.locator("#created-until")) == moment(found["expires_at"])
+
+
+def test_what_curl_sealed_opens_here_and_the_other_way_round(page: Page, new_page: NewPage, site: Site) -> None:
+    def curl(path: str, **form: str) -> str:
+        answer = site.web.client().send("POST", path, urlencode({"plain": "", **form}).encode(), FORM)
+        assert answer.status in (200, 201), answer.text
+        return answer.text
+
+    text = "Über Plain-curl\r\n"
+    link = curl("/", secret=text, password=PASSWORD).strip()
+    assert steps.receive(page, link, PASSWORD) == text
+    made = steps.create(new_page(), "Über den Browser\n", password=PASSWORD)
+    assert curl("/open", link=made.link, password=PASSWORD) == "Über den Browser\n"
+
+
+# --- what its sender sees --------------------------------------------------------------------------------
+
+
+def test_sender_sees_the_opening_without_a_reload(page: Page, new_page: NewPage, site: Site) -> None:
+    page.clock.install()
+    made = steps.create(page)
+    page.evaluate("() => { window.same = true; }")
+    status(page, "sealed")
+    steps.receive(new_page(), made.link)
+    page.clock.fast_forward(ASKS_EVERY)
+    opened = status(page, "opened")
+    assert moment(opened.locator("time")) == moment(made.look(site.web.client())["ended_at"])
+    expect(opened).to_have_text(re.compile(r"^Opened on \d+ \w+ \d{4} at \d+:\d\d$"))
+    expect(page.locator("#revoking")).to_be_hidden()
+    assert page.evaluate("() => window.same")
+
+
+def test_second_opening_says_when_and_can_be_reported_once(
+    page: Page, new_page: NewPage, site: Site, trouble: Trouble
+) -> None:
+    trouble.allow("status of 409")  # the second report
+    page.clock.install()
+    made = steps.create(page)
+    reader = new_page()
+    steps.receive(reader, made.link)
+    for said in ("The sender will see that it was not you.", "The sender has been told before."):
+        steps.follow(reader, made.link, "opened")
+        assert moment(ended(reader, "opened")) == moment(made.look(site.web.client())["ended_at"])
+        reader.locator("#report").click()
+        expect(reader.locator("#report-said")).to_have_text(said)
+        expect(reader.locator("#report")).to_be_hidden()
+    page.clock.fast_forward(ASKS_EVERY)
+    expect(page.locator("#reported")).to_be_visible()
+    steps.follow(page, made.receipt, "receipt")
+    expect(page.locator("#reported")).to_contain_text("somebody else who opened it")
+    status(page, "opened")
+
+
+@pytest.mark.parametrize("place", ["created", "receipt"])
+def test_sender_withdraws_it(page: Page, new_page: NewPage, site: Site, place: str) -> None:
+    made = steps.create(page)
     reader = new_page()
     steps.follow(reader, made.link)
+    if place == "receipt":
+        steps.follow(page, made.receipt, "receipt")
+    steps.unfold(page, "Withdraw the link").locator("#revoke").click()
+    told = moment(status(page, "revoked").locator("time"))
+    assert told == moment(made.look(site.web.client())["ended_at"])
     steps.press_open(reader)
-    print(reader.locator("#binary").inner_text())
-    n, b = steps.save(reader)
-    print(n, b == bytes(range(256)))
+    assert moment(ended(reader, "revoked")) == told
+    steps.follow(reader, made.link, "revoked")
 
-def test_drop(page):
-    page.goto("/")
-    steps.drop(page, File("a.txt", b"abc", "text/plain"))
-    print(page.locator("#chosen").inner_text())
-    page.locator("#unchoose").click()
-    steps.paste(page, File("image.png", b"abc", "image/png"))
-    print(page.locator("#chosen").inner_text())
-    page.locator("#unchoose").click()
 
-def test_route(page, trouble):
-    trouble.allow(".*")
-    n = []
-    def lose(route):
-        n.append(route.request)
-        a = route.fetch()
-        print(a.status, route.request.post_data)
-        if len(n) == 1:
-            route.abort()
-        else:
-            route.fulfill(response=a)
-    page.route("**/api/v1/secrets", lose)
-    made = steps.create(page, "x")
-    print(len(n), [r.headers.get("idempotency-key") for r in n])
-
-def test_clock(page, trouble):
-    trouble.allow(".*")
+@pytest.mark.parametrize("place", ["created", "receipt"])
+def test_wrong_passwords_lock_and_the_sender_unlocks(
+    page: Page, new_page: NewPage, site: Site, trouble: Trouble, place: str
+) -> None:
+    trouble.allow("status of 403")
     page.clock.install()
-    page.route("**/api/v1/secrets", lambda r: r.abort())
-    steps.write(page, "x")
-    steps.press_create(page)
-    expect(steps.problem(page)).to_be_visible()
-    print(steps.problem(page).inner_text())
-    for i in range(20):
-        page.clock.run_for(1000)
-    print(steps.problem(page).inner_text())
+    made = steps.create(page, "kept", password=PASSWORD)
+    reader = new_page()
+    steps.follow(reader, made.link)
+    steps.press_open(reader, "falsch")
+    expect(steps.problem(reader)).to_have_text(
+        "Wrong password. Nothing was opened. Wrong passwords left before it locks: 4"
+    )
+    wrong_password(site.web.client(), made.handles(), times=3)
+    steps.press_open(reader, "wieder falsch")
+    view(reader, "locked")
+    steps.follow(reader, made.link, "locked")
 
-def test_back(page):
-    steps.create(page, "x")
-    page.goto("/help")
-    r = page.go_back()
-    print(page.url, r and r.status, page.evaluate("performance.getEntriesByType('navigation')[0].type"))
+    if place == "created":
+        page.clock.fast_forward(ASKS_EVERY)
+    else:
+        steps.follow(page, made.receipt, "receipt")
+    status(page, "locked")
+    page.locator("#unlock").click()
+    status(page, "sealed")
+    expect(page.locator("#tries")).to_contain_text("5")
+    assert steps.receive(reader, made.link, PASSWORD) == "kept"
+
+
+def test_link_that_has_run_out_says_until_when(page: Page, site: Site) -> None:
+    made = steps.create(page)
+    expire(site.backs, made.handles())
+    found = made.look(site.web.client())
+    steps.follow(page, made.link, "expired")
+    assert moment(ended(page, "expired")) == moment(found["expires_at"])
+    steps.follow(page, made.receipt, "receipt")
+    status(page, "expired")
+
+
+# --- the reader's language -------------------------------------------------------------------------------
+
+
+def test_message_is_in_the_readers_language_with_link_and_expiry(new_page: NewPage, site: Site) -> None:
+    page = new_page(timezone_id="Europe/Berlin")
+    made = steps.create(page, password="x", language="de")
+    steps.unfold(page, "A message to send along")
+    expires_at = moment(made.look(site.web.client())["expires_at"])
+    for language, greeting, locale in (("de", "Guten Tag,", "de_DE"), ("en", "Hello,", "en_GB")):
+        expect(page.locator("#message-language")).to_have_value(language)
+        message = page.locator("#message").inner_text()
+        assert message.startswith(greeting)
+        assert f"\n{made.link}\n" in message
+        assert format_date(expires_at, "long", locale) in message
+        assert re.search(r"\bCES?T\b|\bMES?Z\b|\bGMT[+]", message), message
+        assert re.search("password, which|Passwort, das", message)
+        page.locator("#message-language").select_option("en")
+
+
+def test_pinned_language_reaches_the_reader_with_the_link(page: Page, site: Site) -> None:
+    secret = Secret.create(site.web.client(), b"x", language="de")
+    steps.follow(page, steps.link_of(secret))
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    assert page.url == f"{site.url}/s?lang=de"
+    # What the reader chooses counts more than what the sender pinned.
+    page.locator('[data-language="en"]').click()
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    view(page, "ready")
+    assert page.url == f"{site.url}/s?lang=en"
+    steps.press_open(page)
+    assert steps.read_secret(page) == "x"
+
+
+@pytest.mark.parametrize("leads_to", ["ready", "receipt", "write"])
+def test_language_is_switched_with_the_link_kept(
+    page: Page, site: Site, desk: InProcess, leads_to: str
+) -> None:
+    if leads_to == "write":
+        link = request_link(site, Asked.create(desk, agent(desk)))
+    else:
+        secret = Secret.create(site.web.client())
+        link = steps.link_of(secret) if leads_to == "ready" else receipt_link(secret)
+    steps.follow(page, link, leads_to)
+    assert page.url == site.url + link.partition("#")[0].removeprefix(site.url)
+    page.locator('[data-language="de"]').click()
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    view(page, leads_to)
+    assert page.url == site.url + link.partition("#")[0].removeprefix(site.url) + "?lang=de"
+
+
+# --- requests --------------------------------------------------------------------------------------------
+
+
+def agent(desk: InProcess) -> dict[str, str]:
+    return staff(desk, f"agent-{secrets.token_hex(8)}")
+
+
+def request_link(site: Site, asked: Asked) -> str:
+    return format_request_link(site.url, asked.request)
+
+
+def receipt_link(secret: Secret) -> str:
+    id, token = (secret.handles().id, secret.receipt_token)
+    return f"/receipt#{id}{token}"
+
+
+def pick_up(page: Page, asked: Asked, token: str) -> None:
+    """Open a request's answer as an agent does."""
+    steps.follow(page, f"/s#{b64(asked.key)}")
+    page.locator("#api-key").fill(token)
+    steps.press_open(page)
+    view(page, "opened-now")
+
+
+def test_request_is_answered_once_and_picked_up_by_an_agent(
+    page: Page, new_page: NewPage, site: Site, desk: InProcess, trouble: Trouble
+) -> None:
+    trouble.allow("status of 401")  # the first try, without a token
+    anna = agent(desk)
+    asked = Asked.create(desk, anna, label="Ticket 4711")
+    customer, late = page, new_page()
+    for each in (customer, late):
+        steps.follow(each, request_link(site, asked), "write")
+        expect(each.locator("#label")).to_have_text("Ticket 4711")
+        assert each.url == f"{site.url}/r"
+        each.locator("#secret").fill("  root: Öl\n")
+    customer.locator("#answer-button").click()
+    view(customer, "handed-in")
+    trouble.allow("status of 409")
+    late.locator("#answer-button").click()
+    expect(view(late, "answered").locator("h1")).to_have_text("This request has been answered")
+    steps.follow(late, request_link(site, asked), "answered")
+
+    reader = new_page()
+    steps.follow(reader, f"/s#{b64(asked.key)}")
+    steps.press_open(reader)
+    expect(steps.problem(reader)).to_contain_text("Only an agent can collect this")
+    reader.locator("#api-key").fill(anna["X-API-Key"])
+    steps.press_open(reader)
+    assert steps.read_secret(reader) == "  root: Öl\n"
+
+
+@pytest.mark.parametrize("kind", ["secret", "request"])
+def test_form_is_one_row_for_each_field_with_its_own_copy_button(
+    page: Page, site: Site, desk: InProcess, kind: str
+) -> None:
+    fields = {
+        "Nutzer": "admin",
+        "Passwort": " ä<b>&\n\ud83d\ude00 ".encode("utf-16", "surrogatepass").decode("utf-16"),
+        "Ort": "",
+    }
+    payload = write_answers(fields)
+    if kind == "secret":
+        secret = Secret.make()
+        secret.body["envelope"] = b64(seal(secret.key, payload))
+        assert site.web.client().post("/api/v1/secrets", secret.body).status == 201
+        steps.follow(page, steps.link_of(secret))
+        steps.press_open(page)
+        view(page, "opened-now")
+    else:
+        anna = agent(desk)
+        asked = Asked.create(desk, anna)
+        body = {"envelope": b64(seal_answer(asked.request, payload)), "consents": []}
+        assert asked.answer(desk, body).status == 201
+        pick_up(page, asked, anna["X-API-Key"])
+    rows = page.locator("#answers > div")
+    expect(rows).to_have_count(3)
+    expect(page.locator("#text, #binary")).to_have_count(2)
+    for hidden in ("#text", "#binary"):
+        expect(page.locator(hidden)).to_be_hidden()
+    for row, (name, value) in zip(rows.all(), fields.items(), strict=True):
+        assert [row.locator("dt").text_content(), row.locator("dd").text_content()] == [name, value]
+        button = row.get_by_role("button", name=f"Copy {name}")
+        button.click()
+        expect(button).to_have_text("Copied")

@@ -80,11 +80,19 @@ def test_options_reach_the_page(new_page: Callable[..., Page]) -> None:
 def test_without_script_no_script_runs_and_forms_still_work(new_page: Callable[..., Page], site: Site) -> None:
     page = new_page(java_script_enabled=False)
     page.goto("/")
-    assert page.locator("noscript").first.inner_text() != ""
-    page.locator("textarea[name=secret]").fill("hunter2")
-    page.locator("form:has(textarea) button[type=submit]").first.click()
+    assert page.locator("form.script").is_visible() is False
+    form = page.locator("noscript form")
+    form.locator("textarea").fill("hunter2")
+    form.get_by_role("button", name="Create link").click()
     assert f"{site.url}/s#" in page.content()
-    assert page.locator("script[src]").count() == 0 or "hunter2" not in page.content()
+
+
+def test_script_that_should_not_run_is_noticed(new_page: Callable[..., Page], trouble: Trouble) -> None:
+    page = new_page(java_script_enabled=False)
+    page.route("**/scripted", lambda route: route.fulfill(body="<script>document.title = 'ran'</script>"))
+    page.goto("/scripted")
+    assert (page.title() == "ran") is any(line.startswith("with script: ") for line in trouble.found)
+    trouble.clear()
 
 
 def test_missing_browser_fails_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

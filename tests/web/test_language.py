@@ -212,15 +212,26 @@ def test_no_script_has_a_sentence_of_its_own() -> None:
 def test_a_message_to_the_reader_is_there_in_both_languages(here: InProcess) -> None:
     for accept in ("de", "en"):
         page = asked(here, "/", accept).text
-        found = re.findall(
-            r'<template data-message="(\w+)" lang="\w+"><p>(.*?)</p>', page, re.S
-        )
+        found = re.findall(r'<template data-message="(\w+)" lang="\w+"><p>(.*?)</p>', page, re.S)
         assert [code for code, _ in found] == ["en", "de"]
         assert found[0][1].startswith("Hello,")
         assert found[1][1].startswith("Guten Tag,")
         for _, text in found:
             assert "{link}" in text
             assert "{time}" in text
+
+
+def test_whoever_asks_without_naming_a_language_gets_the_readers(here: InProcess) -> None:
+    agent = staff(here)
+    for pinned, accept, expected in (
+        (None, "de", "de"),
+        (None, "en", "en"),
+        ("de", "en", "de"),
+        ("en", "de", "en"),
+    ):
+        asked = Asked.create(here, agent, **({"language": pinned} if pinned else {}))
+        head = {**asked.answerer, "Accept-Language": accept}
+        assert here.get(f"/api/v1/requests/{asked.id}", **head).json["language"] == expected
 
 
 def test_times_without_script_are_written_as_the_language_does(here: InProcess) -> None:
