@@ -7,7 +7,7 @@ Content-Security-Policy or asks of another host fails the test when it ends, unl
 
 Firefox does as Playwright says in locale, size, time zone and network, not in touch, motion, ``emulate_media``.
 Dark colours and pages without script ``new_page`` brings about there by other means, the latter on a server
-whose target is ``SCRIPTLESS``.  Before a screenshot say ``trouble.check()``: in Firefox taking one trips the policy.
+whose target is ``SCRIPTLESS``.  Before a screenshot say ``trouble.check()``: there, one trips the policy.
 """
 
 from __future__ import annotations
@@ -137,7 +137,12 @@ def launch(
     """
     path = executable(engine)
     if engine == "chromium":
-        return playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS, downloads_path=downloads)
+        return playwright.chromium.launch(
+            executable_path=path,
+            args=CHROMIUM_FLAGS,
+            ignore_default_args=["--disable-back-forward-cache"],  # as people's browsers have it
+            downloads_path=downloads,
+        )
     colours: dict[str, str | float | bool] = {
         "layout.css.prefers-color-scheme.content-override": 0 if dark else 1
     }

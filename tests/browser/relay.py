@@ -80,6 +80,12 @@ def damaged(forward: Forward) -> Answer | None:
     return replace(answer, headers=answer.headers | {"content-length": str(len(content))}, body=content)
 
 
+def storable(forward: Forward) -> Answer | None:
+    """Without the word that forbids browsers to keep the page; some keep it all the same."""
+    answer = forward()
+    return replace(answer, headers={**answer.headers, "cache-control": "private"})
+
+
 @dataclass
 class Relay:
     """Listens on a port of its own; ``url`` is where browsers find the service then."""

@@ -5,18 +5,22 @@ A step waits for what it leads to, and for nothing else.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from playwright.sync_api import Locator, Page, Request, expect
 
 from secretsvc.envelope import b64, derive_handles, read_link, unb64
-from tests.harness import Client, Secret, wait_until
+from tests.harness import Client, InProcess, Secret, wait_until
+from tests.web.common import Asked, staff
 
 PASSWORD = "Maßkrug 7 öffnen"
 # The failing answers that browsers themselves log, in their two wordings; for ``trouble.allow``.
@@ -26,7 +30,8 @@ HAND_FILES = """
 (target, [kind, files]) => {
   const transfer = new DataTransfer();
   for (const [name, type, bytes] of files) {
-    transfer.items.add(new File([new Uint8Array(bytes)], name, { type }));
+    const content = Uint8Array.from(atob(bytes), (character) => character.charCodeAt(0));
+    transfer.items.add(new File([content], name, { type }));
   }
   const options = { bubbles: true, cancelable: true };
   const event = kind === "paste"
@@ -128,6 +133,21 @@ def receipt_of(secret: Secret) -> str:
     return f"/receipt#{b64(unb64(secret.id) + unb64(secret.receipt_token))}"
 
 
+def request_of(asked: Asked) -> str:
+    """The link that its customer gets."""
+    return f"/r#{b64(asked.request.id + asked.request.public_key)}"
+
+
+def pick_up_of(asked: Asked) -> str:
+    """The link that its agent keeps."""
+    return f"/s#{b64(asked.key)}"
+
+
+def new_agent(desk: InProcess) -> dict[str, str]:
+    """The header of an agent with an API token."""
+    return staff(desk, f"agent-{secrets.token_hex(8)}")
+
+
 def clipboard(page: Page) -> str:
     """What is in the clipboard, pasted into a field that is added to the page for it."""
     field = page.locator("#clipboard")
@@ -191,7 +211,7 @@ def paste(page: Page, *files: File) -> None:
 
 
 def _hand(page: Page, target: str, kind: str, files: tuple[File, ...]) -> None:
-    given = [[file.name, file.type, list(file.content)] for file in files]
+    given = [[file.name, file.type, base64.b64encode(file.content).decode()] for file in files]
     page.locator(target).evaluate(HAND_FILES, [kind, given])
 
 
@@ -200,7 +220,12 @@ def _hand(page: Page, target: str, kind: str, files: tuple[File, ...]) -> None:
 
 def follow(page: Page, link: str, leads_to: str = "ready") -> None:
     """Go to a link; it leads to this view, and nothing is opened by it."""
-    page.goto(link)
+    here, there = (url.partition("#")[0] for url in (page.url, urljoin(page.url, link)))
+    if here == there:  # only what stands behind the # changes: the page loads itself anew
+        with page.expect_event("load"):
+            page.goto(link)
+    else:
+        page.goto(link)
     view(page, leads_to)
 
 

@@ -32,6 +32,11 @@ SEAL = """async (folder) => {
   const isSame = read.content.every((byte, at) => byte === content[at]);
   return isSame && read.content.length === content.length && took;
 }"""
+ANSWER = """async ([folder, value]) => {
+  const { readAnswers, writeAnswers } = await import(`${folder}/js/envelope.js`);
+  const long = value.repeat(2 ** 20 / value.length);
+  return readAnswers(writeAnswers([["key", long]])).get("key") === long;
+}"""
 KEY = bytes(range(32))
 
 
@@ -63,3 +68,9 @@ def test_a_secret_of_one_mebibyte_takes_no_time(page: Page, site: Site, say: Cal
     assert milliseconds is not False
     say(f"{milliseconds:.0f} ms to seal, write, read and unseal")
     assert milliseconds < 2000
+
+
+def test_answers_of_one_mebibyte_are_read(page: Page, site: Site) -> None:
+    page.goto("/")
+    for value in ("x", "\n", '\\"', "\U0001f600"):
+        assert page.evaluate(ANSWER, [site.static, value]) is True, value

@@ -103,6 +103,19 @@ class Chance:
         keys = ["user", "password", "__proto__", "10", "9", "", "constructor", self.text(5), self.text(5)]
         return {key: self.text(40) for key in self.rng.sample(keys, self.rng.randint(0, 6))}
 
+    def form(self) -> str:
+        """Answers as JSON, now and then with a key that comes twice."""
+        answers, to_ascii = self.answers(), self.rng.random() < 0.5
+        members = [(key, json.dumps(value, ensure_ascii=to_ascii)) for key, value in answers.items()]
+        if members and self.rng.random() < 0.3:
+            again = (
+                self.rng.choice(members)[0],
+                self.rng.choice(('"x"', "1", "{}", '["x"]', '{"x":"y"}', "null")),
+            )
+            members.insert(self.rng.randint(0, len(members)), again)
+        written = ", ".join(f"{json.dumps(key, ensure_ascii=to_ascii)}: {value}" for key, value in members)
+        return f"{{{written}}}"
+
     def password(self) -> tuple[str, str]:
         """The same password as two keyboards type it."""
         typed = "".join(letter for letter in self.text(30) if unicodedata.category(letter) != "Cn") + "ü"
@@ -141,7 +154,7 @@ def questions(chance: Chance, key: bytes, sealed: bytes, padded: bytes) -> Itera
     )
     held = key[: rng.randint(0, 9)]
     header = json.dumps({"name": chance.text(1) + "x", "type": "x"}, ensure_ascii=rng.random() < 0.5)
-    form = json.dumps(chance.answers(), ensure_ascii=rng.random() < 0.5)
+    form = chance.form()
     yield {"op": "link", "text": chance.near_link(key)}
     yield {"op": "request-link", "text": chance.near_link(key[:16] + u.to_bytes(32, "little"))}
     yield {"op": "b64", "text": chance.spoiled(b64(held)), "length": len(held) + rng.choice((0, 0, 0, 1))}

@@ -252,9 +252,12 @@ test("a browser that lacks a primitive is not told that the envelope is damaged"
   const sealed = await envelope.sealAnswer(await requestOf(KEY), new Payload(SECRET));
   const unsupported = Object.assign(new Error("no such curve"), { name: "NotSupportedError" });
   const { importKey } = crypto.subtle;
-  t.mock.method(crypto.subtle, "importKey", (...given) =>
+  const curve = t.mock.method(crypto.subtle, "importKey", (...given) =>
     given[2] === "X25519" ? Promise.reject(unsupported) : importKey.apply(crypto.subtle, given),
   );
+  await assert.rejects(envelope.unsealAnswer(KEY, sealed), unsupported);
+  curve.mock.restore();
+  t.mock.method(crypto.subtle, "decrypt", () => Promise.reject(unsupported));
   await assert.rejects(envelope.unsealAnswer(KEY, sealed), unsupported);
 });
 

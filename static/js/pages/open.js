@@ -218,7 +218,7 @@ function start() {
   $("report")?.addEventListener("click", report);
   $("retry").addEventListener("click", check);
   for (const button of document.querySelectorAll("[data-paste]")) button.addEventListener("click", () => show("paste"));
-  addEventListener("hashchange", () => { if (location.hash.length > 1) arrive(); });
+  addEventListener("hashchange", () => { if (location.hash.length > 1) location.reload(); });
   addEventListener("pagehide", () => { forget(); $("pasted").value = ""; });
   addEventListener("pageshow", (event) => { if (event.persisted) show("gone"); });
   if (!crypto.subtle) return show("insecure");

@@ -72,7 +72,10 @@ function explain(error) {
 
 function arrive() {
   const taken = takeLink("/r");
-  if (taken) return begin(taken.text);
+  if (taken) {
+    $("repaired").hidden = !taken.altered;
+    return begin(taken.text);
+  }
   $("reloaded").hidden = !isReload();
   return show("paste", { focus: false });
 }
@@ -89,7 +92,7 @@ function start() {
   });
   $("retry").addEventListener("click", check);
   for (const button of document.querySelectorAll("[data-paste]")) button.addEventListener("click", () => show("paste"));
-  addEventListener("hashchange", () => { if (location.hash.length > 1) arrive(); });
+  addEventListener("hashchange", () => { if (location.hash.length > 1) location.reload(); });
   addEventListener("beforeunload", (event) => { if (!secret.isEmpty()) event.preventDefault(); });
   addEventListener("pagehide", () => { secret.clear(); unsent = null; });
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
