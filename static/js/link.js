@@ -2,14 +2,20 @@
 import { language } from "./dom.js";
 import { readAddress } from "./envelope.js";
 
+// `#main` is no link, only the way to the content.
+const holdsLink = () => location.hash.length > 1 && location.hash !== "#main";
+
 // What stood behind the `#`, or null.  A mail program may have made `%23` of it.
 export function takeLink(page) {
   const altered = /^\/[sr](?:%23|%2523)/i.test(location.pathname);
-  if (!altered && location.hash.length < 2) return null;
+  if (!altered && !holdsLink()) return null;
   const text = readAddress(location.pathname + location.hash);
   history.replaceState(null, "", page + location.search);
   return { text, altered };
 }
+
+// Another link in the same window begins anew.
+export const awaitLink = () => addEventListener("hashchange", () => { if (holdsLink()) location.reload(); });
 
 export const isReload = () => performance.getEntriesByType("navigation")[0]?.type === "reload";
 

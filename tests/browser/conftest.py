@@ -137,12 +137,7 @@ def launch(
     """
     path = executable(engine)
     if engine == "chromium":
-        return playwright.chromium.launch(
-            executable_path=path,
-            args=CHROMIUM_FLAGS,
-            ignore_default_args=["--disable-back-forward-cache"],  # as people's browsers have it
-            downloads_path=downloads,
-        )
+        return playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS, downloads_path=downloads)
     colours: dict[str, str | float | bool] = {
         "layout.css.prefers-color-scheme.content-override": 0 if dark else 1
     }

@@ -71,6 +71,13 @@ def instead(status: int, body: dict[str, Any], **headers: str) -> Fault:
     return lambda forward: Answer(status, head, content)
 
 
+def portal(forward: Forward) -> Answer | None:
+    """The service has done it, and some other machine answers with a page of its own."""
+    forward()
+    page = b"<!doctype html><title>Welcome</title>Please sign in to this network."
+    return Answer(200, {"content-type": "text/html", "content-length": str(len(page))}, page)
+
+
 def damaged(forward: Forward) -> Answer | None:
     """One bit of the envelope in the answer has turned on the way."""
     answer = forward()
@@ -96,6 +103,7 @@ class Relay:
     def __post_init__(self) -> None:
         self._faults: list[tuple[re.Pattern[str], Fault, int]] = []
         self._lock = threading.Lock()
+        self._over = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
@@ -105,6 +113,7 @@ class Relay:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._over.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
@@ -118,6 +127,12 @@ class Relay:
         """From now on pass everything."""
         with self._lock:
             self._faults.clear()
+
+    def silent(self, forward: Forward) -> Answer | None:
+        """A fault: the service has done it; the connection stays open, and nothing ever comes."""
+        forward()
+        self._over.wait()
+        return None
 
     def calls(self, what: str) -> list[Call]:
         """What was asked so far, lost or not, in its order."""

@@ -18,9 +18,9 @@ from urllib.parse import urljoin
 
 from playwright.sync_api import Locator, Page, Request, expect
 
-from secretsvc.envelope import b64, derive_handles, read_link, unb64
+from secretsvc.envelope import Payload, b64, derive_handles, read_link, seal, unb64
 from tests.harness import Client, InProcess, Secret, wait_until
-from tests.web.common import Asked, staff
+from tests.web.common import Asked, staff, store
 
 PASSWORD = "Maßkrug 7 öffnen"
 # The failing answers that browsers themselves log, in their two wordings; for ``trouble.allow``.
@@ -141,6 +141,13 @@ def request_of(asked: Asked) -> str:
 def pick_up_of(asked: Asked) -> str:
     """The link that its agent keeps."""
     return f"/s#{b64(asked.key)}"
+
+
+def keep(client: Client, payload: Payload, **more: Any) -> Secret:
+    """A secret of any kind that was not made on a page."""
+    secret = Secret.make(**more)
+    secret.body["envelope"] = b64(seal(secret.key, payload))
+    return store(client, secret)
 
 
 def new_agent(desk: InProcess) -> dict[str, str]:

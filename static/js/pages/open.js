@@ -5,7 +5,7 @@ import { $, busy, complain, element, language, say, show, word } from "../dom.js
 import {
   FormatError, b64, checkEnvelope, deriveHandles, proof, readAnswers, readLink, stretchPassword, unb64, unseal, unsealAnswer,
 } from "../envelope.js";
-import { isReload, keepLink, speak, takeLink } from "../link.js";
+import { awaitLink, isReload, keepLink, speak, takeLink } from "../link.js";
 import { bindReveal } from "../reveal.js";
 import { setTime, size } from "../when.js";
 
@@ -151,7 +151,7 @@ function showAnswers(answers) {
     shown.copied = value;
     const button = element("button", { type: "button", "data-copy": shown.id, class: "quiet" }, word("copy"));
     button.setAttribute("aria-label", word("copy-field", { field: name }));
-    return element("div", {}, element("dt", {}, name), shown, button);
+    return element("div", {}, element("dt", {}, name), shown, element("dd", {}, button));
   }));
 }
 
@@ -218,7 +218,7 @@ function start() {
   $("report")?.addEventListener("click", report);
   $("retry").addEventListener("click", check);
   for (const button of document.querySelectorAll("[data-paste]")) button.addEventListener("click", () => show("paste"));
-  addEventListener("hashchange", () => { if (location.hash.length > 1) location.reload(); });
+  awaitLink();
   addEventListener("pagehide", () => { forget(); $("pasted").value = ""; });
   addEventListener("pageshow", (event) => { if (event.persisted) show("gone"); });
   if (!crypto.subtle) return show("insecure");

@@ -2,7 +2,7 @@
 import { call } from "../api.js";
 import { $, complain, language, show, word } from "../dom.js";
 import { b64, unb64 } from "../envelope.js";
-import { isReload, keepLink, takeLink } from "../link.js";
+import { awaitLink, isReload, keepLink, takeLink } from "../link.js";
 import { follow } from "../status.js";
 import { setTime } from "../when.js";
 
@@ -45,7 +45,7 @@ $("paste-form").addEventListener("submit", (event) => {
   begin($("pasted").value);
 });
 keepLink("/receipt", () => held);
-addEventListener("hashchange", () => { if (location.hash.length > 1) location.reload(); });
+awaitLink();
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 for (const button of document.querySelectorAll("main button:disabled")) button.disabled = false;
 arrive();

@@ -3,7 +3,7 @@ import { call } from "../api.js";
 import { compose } from "../compose.js";
 import { $, busy, complain, language, say, show, word } from "../dom.js";
 import { FormatError, answerToken, b64, readRequestLink, sealAnswer, writePayload } from "../envelope.js";
-import { keepLink, isReload, speak, takeLink } from "../link.js";
+import { awaitLink, keepLink, isReload, speak, takeLink } from "../link.js";
 import { setTime } from "../when.js";
 
 const secret = compose(Number(document.querySelector("main").dataset.maxBytes));
@@ -92,7 +92,7 @@ function start() {
   });
   $("retry").addEventListener("click", check);
   for (const button of document.querySelectorAll("[data-paste]")) button.addEventListener("click", () => show("paste"));
-  addEventListener("hashchange", () => { if (location.hash.length > 1) location.reload(); });
+  awaitLink();
   addEventListener("beforeunload", (event) => { if (!secret.isEmpty()) event.preventDefault(); });
   addEventListener("pagehide", () => { secret.clear(); unsent = null; });
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });

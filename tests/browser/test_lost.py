@@ -1,0 +1,280 @@
+"""Answers that never arrive: the page asks again, nothing is done twice, and nothing that was typed is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser import steps
+from tests.browser.conftest import Site, Trouble
+from tests.browser.relay import ALWAYS, Call, Fault, Relay, damaged, instead, lost, portal, refused, torn
+from tests.browser.steps import view
+from tests.harness import InProcess, Secret, new_idempotency_key, wait_until
+from tests.web.common import Asked
+
+NewPage = Callable[..., Page]
+CREATE = "POST /api/v1/secrets"
+CLAIM = "POST /api/v1/secrets/[^/]+/claim"
+DONE = "POST /api/v1/secrets/[^/]+/done"
+LOOK = "GET /api/v1/secrets/[^/]+"
+ANSWER = "POST /api/v1/requests/[^/]+/answer"
+ANYTHING = ".* /api/.*"
+TRIES = 5  # the first and four repeats
+# What Chromium says of the faults made here; Firefox says nothing.
+BROKEN = r"net::ERR_(EMPTY_RESPONSE|CONTENT_LENGTH_MISMATCH)"
+BUSY = instead(503, {"type": "store-unavailable"}, retry_after="2")
+
+
+@pytest.fixture
+def relay(site: Site, trouble: Trouble) -> Iterator[Relay]:
+    """What stands between the pages of a test and the service."""
+    with Relay(site.url) as found:
+        trouble.origin = found.url
+        trouble.allow(BROKEN)
+        yield found
+
+
+@pytest.fixture
+def page(new_page: NewPage, relay: Relay) -> Page:
+    """A page behind the relay, with a clock that can be put forward."""
+    found = new_page(base_url=relay.url)
+    found.clock.install()
+    return found
+
+
+def stored(site: Site) -> set[str]:
+    """The ids of all secrets in the store."""
+    return {key.decode()[4:-3] for key in site.backs.store.client().keys("ss:{*}:r")}
+
+
+def key_of(calls: list[Call]) -> str:
+    """The one Idempotency-Key of all these calls."""
+    (key,) = {call.headers["idempotency-key"] for call in calls}
+    return key
+
+
+def hurry(page: Page, until: Callable[[], bool]) -> None:
+    """Put the page's clock forward, a second at a time, until something is so."""
+    wait_until(lambda: until() or page.clock.fast_forward(1000))
+
+
+def asked(relay: Relay, what: str, times: int) -> Callable[[], bool]:
+    return lambda: len(relay.calls(what)) >= times
+
+
+def tries_again(page: Page, note: str) -> None:
+    """It says so."""
+    expect(steps.problem(page)).to_be_visible()
+    expect(steps.problem(page)).to_have_text(f"No answer yet; trying again. {note}")
+
+
+def lose_patience(page: Page, relay: Relay, what: str) -> None:
+    """Put the page's clock to when it waits no longer for the answer to its first call."""
+    wait_until(asked(relay, what, 1))
+    page.clock.fast_forward(20_000)
+
+
+# --- create ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["lost", "torn", "silent", "busy"])
+def test_create_without_an_answer_makes_one_secret(
+    page: Page, relay: Relay, site: Site, trouble: Trouble, fault: str
+) -> None:
+    trouble.allow("status of 503")
+    before = stored(site)
+    relay.on(CREATE, {"lost": lost, "torn": torn, "silent": relay.silent, "busy": BUSY}[fault])
+    steps.write(page, "typed once")
+    steps.press_create(page)
+    if fault == "silent":
+        lose_patience(page, relay, CREATE)
+    tries_again(page, "Nothing is sent twice.")
+    hurry(page, asked(relay, CREATE, 2))
+    made = steps.read_created(page)
+    first, second = relay.calls(CREATE)
+    assert first.body == second.body
+    assert key_of([first, second])
+    assert stored(site) - before == {made.secret.id}
+    assert steps.receive(page, steps.link_of(made.secret)) == "typed once"
+
+
+@pytest.mark.parametrize("fault", [refused, lost])
+def test_create_on_a_service_that_is_down_keeps_what_was_typed(
+    page: Page, relay: Relay, site: Site, fault: Fault
+) -> None:
+    before = stored(site)
+    steps.write(page, "typed once")
+    relay.on(ANYTHING, fault, ALWAYS)
+    steps.press_create(page)
+    hurry(page, asked(relay, CREATE, TRIES))
+    expect(steps.problem(page)).to_have_text(
+        "The service does not answer. Your text is still here: please press the button again."
+    )
+    expect(page.locator("#create-button")).to_be_enabled()
+    expect(page.locator("#secret")).to_have_value("typed once")
+    assert len(relay.calls(CREATE)) == TRIES
+    relay.heal()
+    steps.press_create(page)
+    made = steps.read_created(page)
+    assert len({call.body for call in relay.calls(CREATE)}) == 1
+    assert key_of(relay.calls(CREATE))
+    assert stored(site) - before == {made.secret.id}
+    assert steps.receive(page, steps.link_of(made.secret)) == "typed once"
+
+
+def test_limit_on_creating_is_told_and_the_text_kept(
+    page: Page, relay: Relay, site: Site, trouble: Trouble
+) -> None:
+    trouble.allow("status of 429")
+    steps.write(page, "typed once")
+    relay.on(CREATE, limited(site))
+    steps.press_create(page)
+    expect(steps.problem(page)).to_have_text(
+        "Too many links were created from your address. Please wait a minute and press the button again."
+    )
+    expect(page.locator("#secret")).to_have_value("typed once")
+    steps.press_create(page)
+    steps.read_created(page)
+
+
+def limited(site: Site) -> Fault:
+    """What the service answers to somebody who creates too much: its own words."""
+    here = InProcess(site.backs.app(create_limit="1"))
+    store = site.backs.store.client()
+    for window in store.keys("*ss:limit*"):  # one that is about to end would only be waited for
+        store.delete(window)
+    answers = [here.post("/api/v1/secrets", Secret.make().body) for _ in range(2)]
+    assert [answer.status for answer in answers] == [201, 429]
+    return lambda forward: answers[1]
+
+
+# --- open ------------------------------------------------------------------------------------------------
+
+
+def test_reader_gets_the_secret_whatever_becomes_of_the_first_answer(
+    page: Page, relay: Relay, site: Site, trouble: Trouble
+) -> None:
+    trouble.allow("status of 503")
+    for fault in (lost, torn, portal, relay.silent, BUSY):
+        relay.seen.clear()
+        secret = Secret.create(site.web.client(), b"arrives")
+        steps.follow(page, steps.link_of(secret))
+        relay.on(CLAIM, fault)
+        steps.press_open(page)
+        if fault == relay.silent:
+            lose_patience(page, relay, CLAIM)
+        tries_again(page, "Please stay on this page.")
+        with steps.done(page):
+            hurry(page, asked(relay, CLAIM, 2))
+        assert steps.read_secret(page) == "arrives"
+        assert len(relay.calls(CLAIM)) == 2
+        assert key_of(relay.calls(CLAIM) + relay.calls(DONE))
+        assert secret.state(site.web.client()).json["state"] == "opened"
+
+
+def test_reader_gets_the_secret_at_the_next_press_after_every_answer_was_lost(
+    page: Page, relay: Relay, site: Site
+) -> None:
+    secret = Secret.create(site.web.client(), b"arrives", password=steps.PASSWORD)
+    steps.follow(page, steps.link_of(secret))
+    relay.on(CLAIM, lost, ALWAYS)
+    steps.press_open(page, steps.PASSWORD)
+    hurry(page, asked(relay, CLAIM, TRIES))
+    expect(steps.problem(page)).to_have_text(
+        "The service does not answer. Nothing is lost: press the button again on this page, "
+        "and only on this page."
+    )
+    assert secret.state(site.web.client()).json["state"] == "opened"
+    relay.heal()
+    steps.press_open(page)
+    assert steps.read_secret(page) == "arrives"
+    assert key_of(relay.calls(CLAIM))
+
+
+def test_arrival_is_told_after_decrypting_and_ends_the_time_to_ask_again(
+    page: Page, relay: Relay, site: Site
+) -> None:
+    client = site.web.client()
+    secret = Secret.create(client)
+    steps.follow(page, steps.link_of(secret))
+    relay.on(DONE, refused, ALWAYS)
+    steps.press_open(page)
+    assert steps.read_secret(page) == "hunter2"
+    wait_until(lambda: relay.calls(DONE))
+    key = key_of(relay.calls(CLAIM) + relay.calls(DONE))
+    assert secret.unseal(secret.claim(client, key)) == b"hunter2"
+    relay.heal()
+    with steps.done(page):
+        hurry(page, asked(relay, DONE, len(relay.calls(DONE)) + 1))
+    assert secret.claim(client, key).status == 410
+    order = [call.path.rpartition("/")[2] for call in relay.calls(f"{CLAIM}|{DONE}")]
+    assert order == ["claim"] + ["done"] * (len(order) - 1)
+
+
+@pytest.mark.parametrize("fault", [damaged, instead(200, {"envelope": "AAAA"})], ids=["bit", "cut"])
+def test_damaged_answer_is_told_and_is_not_said_to_have_arrived(
+    page: Page, relay: Relay, site: Site, fault: Fault
+) -> None:
+    client = site.web.client()
+    secret = Secret.create(client)
+    steps.follow(page, steps.link_of(secret))
+    relay.on(CLAIM, fault)
+    steps.press_open(page)
+    expect(view(page, "unsealable").locator("h1")).to_have_text("What came out is damaged")
+    page.evaluate("() => fetch('/healthz')")  # asked after whatever the page itself has asked
+    assert relay.calls("GET /healthz")
+    assert relay.calls(DONE) == []
+    assert secret.unseal(secret.claim(client, key_of(relay.calls(CLAIM)))) == b"hunter2"
+    assert secret.claim(client, new_idempotency_key()).status == 410
+
+
+def test_link_is_kept_while_the_service_does_not_answer(page: Page, relay: Relay, site: Site) -> None:
+    secret = Secret.create(site.web.client())
+    relay.on(LOOK, refused, ALWAYS)
+    page.goto(steps.link_of(secret))
+    expect(page.locator("#checking-again")).to_have_text("No answer yet; trying again.")
+    hurry(page, page.locator("#retry").is_visible)
+    expect(view(page, "unreachable")).to_contain_text("Nothing was opened or used up.")
+    relay.heal()
+    page.locator("#retry").click()
+    view(page, "ready")
+    steps.press_open(page)
+    assert steps.read_secret(page) == "hunter2"
+
+
+# --- the others ------------------------------------------------------------------------------------------
+
+
+def test_answer_to_a_request_is_handed_in_once(page: Page, relay: Relay, site: Site) -> None:
+    desk = InProcess(site.backs.app())
+    anna = steps.new_agent(desk)
+    request = Asked.create(desk, anna)
+    steps.follow(page, steps.request_of(request), "write")
+    page.locator("#secret").fill("typed once")
+    relay.on(ANSWER, lost)
+    page.locator("#answer-button").click()
+    tries_again(page, "Nothing is sent twice.")
+    hurry(page, asked(relay, ANSWER, 2))
+    view(page, "handed-in")
+    first, second = relay.calls(ANSWER)
+    assert first.body == second.body
+    claimed = desk.post(f"/api/v1/secrets/{request.id}/claim", {}, request.holder | anna)
+    assert request.unseal(claimed) == b"typed once"
+
+
+def test_sender_is_told_while_the_service_does_not_answer(page: Page, relay: Relay, site: Site) -> None:
+    secret = Secret.create(site.web.client())
+    steps.follow(page, steps.receipt_of(secret), "receipt")
+    relay.on(LOOK, refused, ALWAYS)
+    hurry(page, asked(relay, LOOK, len(relay.calls(LOOK)) + 1))
+    expect(page.locator("#status-trouble")).to_have_text(
+        "The service does not answer just now; it is asked again."
+    )
+    relay.heal()
+    relay.on("POST .*/revoke", lost)
+    steps.unfold(page, "Withdraw the link").locator("#revoke").click()
+    hurry(page, asked(relay, "POST .*/revoke", 2))
+    expect(page.locator('[data-state="revoked"]')).to_be_visible()
+    expect(page.locator("#status-trouble")).to_be_hidden()
