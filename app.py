@@ -50,6 +50,7 @@ def create_app(conf: Settings | None = None, *, service: Service | None = None) 
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 365 * 86_400  # the path changes with any of the files
     # The JSON escape \u0000 makes six bytes of one: a body may be that much larger than its secret.
     app.config["MAX_CONTENT_LENGTH"] = 6 * conf.max_secret_bytes + 65_536
+    app.config["MAX_SECRET_BYTES"] = conf.max_secret_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = app.config["MAX_CONTENT_LENGTH"]
     app.jinja_options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     app.jinja_env.globals |= {"assets": assets, "conf": conf, "operator": conf.operator}

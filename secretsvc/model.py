@@ -105,7 +105,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class View:
-    """How a secret stands, for whoever holds its link or its receipt."""
+    """How a secret stands, for whoever holds its link or its receipt.
+
+    ``by_operator``: a new epoch has ended it.  It is told as revoked; nobody knows whether it had been opened.
+    """
 
     id: bytes
     kind: Kind
@@ -119,6 +122,7 @@ class View:
     ended_at: int | None = None
     reported_at: int | None = None
     tries_left: int | None = None
+    by_operator: bool = False
 
 
 class ClockOff(StoreUnavailable):

@@ -27,6 +27,8 @@ MIN_EXPIRES_IN = 60
 _PAGES = ("imprint_url", "privacy_url", "terms_url", "documentation_url", "status_page_url", "support_url")
 # Settings with a form of their own, and an example of it.
 _FORMS = {
+    "operator": (r"(?=.*\S)[^\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*", "a name"),
+    "security_contact": (r"(mailto:|https://|tel:)\S+", "an address, as in mailto:security@example.org"),
     "colour": (r"#[0-9a-fA-F]{6}", "a colour, as in #0b5d3b"),
     "support_email": (r"[^@\s<>]+@[^@\s<>]+", "an e-mail address"),
     "support_phone": (r"\+?[0-9][0-9 ()/.-]{2,40}", "a telephone number, as in +49 30 123456-0"),
@@ -165,8 +167,7 @@ def _check(settings: Settings) -> None:
             if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
                 raise Misconfigured(f"{variable(field)}: expected redis://, rediss:// or unix://.")
     for field in _PAGES:
-        parts = urlsplit(getattr(settings, field))
-        if getattr(settings, field) and (parts.scheme not in ("http", "https") or not parts.hostname):
+        if not re.fullmatch(r"(https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?([/?#]\S*)?)?", getattr(settings, field)):
             raise Misconfigured(f"{variable(field)}: expected an address, as in https://example.org/page.")
     for field, (form, example) in _FORMS.items():
         if getattr(settings, field) and not re.fullmatch(form, getattr(settings, field)):
@@ -186,9 +187,8 @@ def _check(settings: Settings) -> None:
 
 
 def _check_origin(field: str, url: str) -> None:
-    parts = urlsplit(url)
-    plain = f"{parts.scheme}://{parts.netloc}"
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or url != plain:
+    found = re.fullmatch(r"https?://(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?", url)
+    if not found or int(found[1] or 1) > 65_535:
         raise Misconfigured(
             f"{variable(field)}: expected http(s)://host or http(s)://host:port, with nothing after it."
         )

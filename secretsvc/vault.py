@@ -231,12 +231,13 @@ class Vault:
         """
         try:
             state: State = self.ends.truth(look).state
-            ended_at = None
+            ended_at, by_operator = None, False
             if state in ("sealed", "locked") and not look.has_record:
                 raise RecordMissing
         except (Opened, Revoked, Expired, EndedByOperator) as end:
-            state, ended_at = end.state, end.ended_at
-        view = replace(_view(look.id, look.receipt), state=state, ended_at=ended_at)
+            state, ended_at, by_operator = end.state, end.ended_at, isinstance(end, EndedByOperator)
+        view = _view(look.id, look.receipt)
+        view = replace(view, state=state, ended_at=ended_at, by_operator=by_operator)
         if view.password and look.role == "sender" and state in ("sealed", "locked"):
             view = replace(view, tries_left=self.tries.left(look.receipt.tries))
         return view

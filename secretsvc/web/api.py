@@ -308,6 +308,7 @@ def shown(view: View) -> dict[str, Any]:
         "expires_at": rfc3339(view.expires_at),
         "language": view.language,
         "ended_at": rfc3339(view.ended_at),
+        "ended_by": "operator" if view.by_operator else None,
         "reported_at": rfc3339(view.reported_at),
         "tries_left": view.tries_left,
     }

@@ -214,7 +214,7 @@ def read_form(*names: str) -> dict[str, Part]:
     Werkzeug's own ``request.form`` replaces bytes that are not UTF-8; a secret must not be altered silently.
 
     Args:
-        names: the fields that are known here; ``plain`` may also stand in the query.
+        names: the fields that are known here; ``plain`` may also stand in the query, where ``lang`` does.
 
     Raises:
         UnsupportedMediaType: neither kind of form.
@@ -222,7 +222,7 @@ def read_form(*names: str) -> dict[str, Part]:
         Invalid: an unknown field, or one that is there twice.
     """
     for name in request.args:
-        if name != "plain":
+        if name not in ("plain", "lang"):
             raise Invalid((name[:64], N_("Send this in the body, not in the address.")))
     data = whole_body()
     if request.mimetype == "application/x-www-form-urlencoded":

@@ -57,6 +57,7 @@ STATE = {
         "expires_at": TIME,
         "language": {"enum": ["de", "en"]},
         "ended_at": TIME,
+        "ended_by": {"const": "operator", "description": "where a new epoch ended it; told as revoked"},
         "reported_at": TIME,
         "tries_left": {"type": "integer", "minimum": 0, "description": "to the sender"},
     },

@@ -16,7 +16,7 @@ from flask import Blueprint, Response, redirect, render_template, request, url_f
 from werkzeug.wrappers import Response as AnyResponse
 
 from .. import serverside
-from ..envelope import Payload, derive_handles, read_request_link, unb64
+from ..envelope import TRAILING, Payload, derive_handles, read_request_link, unb64
 from ..errors import N_, BadRequestLink, Conflict, Damaged, Forbidden, Invalid, NotFound
 from ..serverside import Wish
 from ..settings import duration
@@ -204,7 +204,10 @@ def receipt() -> Response | str:
     look = here.vault.look(id, token, "sender")
     if action not in ("", "revoke", "unlock"):
         raise Invalid(("action", N_("Expected revoke or unlock.")))
-    view = getattr(here.vault, action or "state")(look)
+    view = here.vault.state(look)
+    ended = view.state in ("opened", "revoked", "expired")
+    if action and not (ended and wants_page()):  # a page shows the end, and does not complain about it
+        view = getattr(here.vault, action)(look)
     if "plain" in form or not wants_page():
         return _text("".join(f"{name}: {value}\n" for name, value in shown(view).items()))
     return render_template("receipt.html", view=view, receipt=link)
@@ -238,6 +241,8 @@ def answer_request() -> Response | tuple[str, int]:
 @pages.get("/s%23<path:rest>")
 @pages.get("/r#<path:rest>")
 @pages.get("/r%23<path:rest>")
+@pages.get("/receipt#<path:rest>")
+@pages.get("/receipt%23<path:rest>")
 def altered_link(rest: str) -> Response | tuple[str, int]:
     """A mail program made ``%23`` of ``#``: the link's key is in the address now.  Nothing is opened.
 
@@ -245,6 +250,8 @@ def altered_link(rest: str) -> Response | tuple[str, int]:
     """
     if not wants_page():
         raise Damaged(ALTERED)
+    if request.path.startswith("/receipt"):
+        return _page("receipt.html", view=None, receipt=""), 400
     if request.path.startswith("/r"):
         return _page("request.html", altered=gettext(ALTERED)), 400
     return _open_page(arrived=True, altered=gettext(ALTERED)), 400
@@ -393,7 +400,7 @@ def _form_key(form: dict[str, Part]) -> str | None:
 
 def _receipt_parts(link: str) -> tuple[bytes, bytes]:
     try:
-        raw = unb64(link.strip().replace("%23", "#", 1).rpartition("#")[2], length=48)
+        raw = unb64(link.strip().rstrip(TRAILING).replace("%23", "#", 1).rpartition("#")[2], length=48)
     except Damaged:
         raise Damaged(N_("This receipt link is incomplete. Copy it again, whole."), field="receipt") from None
     return raw[:16], raw[16:]

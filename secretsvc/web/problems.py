@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, current_app, render_template, request
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, RequestEntityTooLarge
 from werkzeug.routing import RequestRedirect
 
@@ -127,6 +127,8 @@ def line(error: SecretsvcError) -> Response:
 def page(error: SecretsvcError) -> Response:
     """A page, for a browser."""
     status, kind, title = status_of(error)
+    if isinstance(error, errors.WrongPassword) and error.tries_left == 0:
+        kind = "locked"
     text = render_template(
         "error.html",
         title=gettext(title),
@@ -145,11 +147,17 @@ def sentences(error: SecretsvcError) -> list[str]:
         return [f"{gettext(LABELS.get(field, field))}: {gettext(message)}" for field, message in error.errors]
     if isinstance(error, errors.TooLarge):
         said = gettext("This is too large: at most %(limit)s are possible here.")
-        return [said % {"limit": size(error.limit)}]
+        return [said % {"limit": size(min(error.limit, app_limit()))}]
     if isinstance(error, errors.WrongPassword):
         left = gettext("Wrong passwords left before it locks: %(count)s") % {"count": error.tries_left}
         return [gettext("Wrong password. Nothing was opened."), *([left] if error.tries_left else [])]
     return [gettext(error.detail)]
+
+
+def app_limit() -> int:
+    """The largest secret: what people mean by the size of a form."""
+    limit: int = current_app.config["MAX_SECRET_BYTES"]
+    return limit
 
 
 def wants_page() -> bool:

@@ -23,7 +23,7 @@ CONTRAST = 4.5
 LIGHT_PAPER, DARK_PAPER = "#eef1ea", "#232a26"
 WHITE, BLACK = "#ffffff", "#0d120f"
 LOGO_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".webp": "image/webp"}
-MAX_LOGO_BYTES = 2048  # a page with everything stays under 60 KB
+MAX_LOGO_BYTES = 2048
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 import { b64 } from "./envelope.js";
 
 const DELAYS = [1, 2, 4, 8];  // seconds before each repeat
-const PATIENCE = 20_000;  // milliseconds for one call
+const PATIENCE = 20_000;  // milliseconds without a byte
+const SLOWEST = 8;  // bytes a millisecond, of what is sent
 const AGAIN = new Set(["store-unavailable", "ledger-unavailable", "busy", "rate-limited"]);
 
 // What the service answered instead; `type` is one of its stable words, or `unreachable`.
@@ -12,7 +13,6 @@ export class Problem extends Error {
     this.type = type;
     this.endedAt = body.ended_at;
     this.triesLeft = body.tries_left;
-    this.field = body.errors?.[0]?.field;
     this.wait = wait;
   }
 }
@@ -21,6 +21,7 @@ export const newIdempotencyKey = () => b64(crypto.getRandomValues(new Uint8Array
 
 // `patient: false` asks once; `again` hears of every repeat to come; `keepalive` outlives the page.
 export async function call(method, path, { token, key, apiKey, body, keepalive, patient = true, again } = {}) {
+  if (apiKey && !/^[!-~]+$/.test(apiKey)) throw new Problem("unauthorized");  // no header could hold it
   const headers = { Accept: "application/json" };
   if (token) headers.Authorization = `Bearer ${b64(token)}`;
   if (key) headers["Idempotency-Key"] = key;
@@ -41,13 +42,30 @@ export async function call(method, path, { token, key, apiKey, body, keepalive, 
 export const isPassing = (problem) => problem.type === "unreachable" || AGAIN.has(problem.type);
 
 async function ask(url, request) {
-  let answer, body;
+  const patience = new AbortController();
+  let timer;
+  const wait = (more = 0) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => patience.abort(), PATIENCE + more);
+  };
   try {
-    answer = await fetch(url, { ...request, signal: AbortSignal.timeout?.(PATIENCE) });
-    body = answer.status === 204 ? {} : await answer.json();
+    wait((request.body?.length ?? 0) / SLOWEST);
+    const answer = await fetch(url, { ...request, signal: patience.signal });
+    const body = JSON.parse(await read(answer, wait) || "{}");
+    if (answer.ok) return Object(body) === body ? body : new Problem("unreachable");
+    return new Problem(body.type ?? "unreachable", body, Number(answer.headers.get("Retry-After")) || 0);
   } catch {
     return new Problem("unreachable");  // no answer, half an answer, or a proxy's page
+  } finally {
+    clearTimeout(timer);
   }
-  if (answer.ok) return body;
-  return new Problem(body.type ?? "unreachable", body, Number(answer.headers.get("Retry-After")) || 0);
+}
+
+// A slow line may take long, as long as something comes.
+async function read(answer, wait) {
+  const reader = answer.body?.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  for (let part; reader && !(part = await reader.read()).done; wait()) text += decoder.decode(part.value, { stream: true });
+  return text;
 }

@@ -1,7 +1,6 @@
 // A secret in the making: text, or one file that is picked, dropped or pasted.
-import { $, complain, language, say, word } from "./dom.js";
+import { $, complain, say, size, word } from "./dom.js";
 import { Payload } from "./envelope.js";
-import { size } from "./when.js";
 
 // Characters a file name may not hold in an envelope: controls, bidi marks, path separators.
 const NOT_IN_NAME = /[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069/\\]|\p{Surrogate}/gu;
@@ -17,6 +16,7 @@ export function compose(maxBytes) {
     if (!found) return undefined;
     if (found.size > maxBytes) return tooLarge(found.size, $("file"));
     if (!found.size) return complain("problem", word("empty-file"), $("file"));
+    if ($("secret").value) return complain("problem", word("text-or-file"), $("secret"));
     return use(found);
   }
 
@@ -25,10 +25,9 @@ export function compose(maxBytes) {
     $("file").value = "";
     $("chosen").hidden = !file;
     $("secret").hidden = Boolean(file);
-    if (!file) return;
-    $("chosen-name").textContent = file.name;
-    $("chosen-size").textContent = size(file.size);
-    say(word("file-chosen", { name: file.name }));
+    $("chosen-name").textContent = file?.name ?? "";
+    $("chosen-size").textContent = file ? size(file.size) : "";
+    if (file) say(word("file-chosen", { name: file.name }));
   }
 
   function tooLarge(bytes, field) {
@@ -60,6 +59,10 @@ export function compose(maxBytes) {
   });
 
   return {
+    // While it is being sent, nothing is changed.
+    hold(held) {
+      $("secret").readOnly = held;
+    },
     isEmpty: () => !file && !$("secret").value,
     clear() {
       use(null);

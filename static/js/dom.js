@@ -3,10 +3,17 @@ export const $ = (id) => document.getElementById(id);
 
 // The page's script is here, whole: nobody needs to be told that it is missing.
 for (const note of document.querySelectorAll(".late")) note.remove();
+// Not by the address: what stands behind # there is a link.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  $("main").focus();
+});
 
 export const language = document.documentElement.lang;
 // For dates and numbers: the reader's own region, where it speaks this language.
-export const localeOf = (code) => navigator.languages.find((own) => own.split("-")[0] === code) ?? { en: "en-GB" }[code] ?? code;
+export const localeOf = (code) => (
+  navigator.languages.find((own) => /^[a-z]{2}-[A-Z]{2}$/.test(own) && own.startsWith(code)) ?? { en: "en-GB" }[code] ?? code
+);
 
 // A sentence of this page's language, with its {slots} filled.
 export function word(name, values = {}) {
@@ -52,10 +59,34 @@ export function element(tag, attributes = {}, ...children) {
 // A button that is busy stays where it is, and says so.
 export async function busy(button, work) {
   if (button.ariaBusy) return;
+  const label = button.textContent;
   button.ariaBusy = "true";  // not disabled: that would take the focus away
+  if (button.dataset.busy) say(button.textContent = button.dataset.busy);
   try {
     await work();
   } finally {
     button.ariaBusy = null;
+    button.textContent = label;
   }
+}
+
+// --- times and sizes as the reader writes them
+
+export const moment = (date) => (
+  new Intl.DateTimeFormat(localeOf(language), { dateStyle: "long", timeStyle: "short" }).format(new Date(date))
+);
+
+// For a reader elsewhere, in their language: with the zone's name.
+export const momentWithZone = (date, of) => new Intl.DateTimeFormat(localeOf(of), {
+  day: "numeric", month: "long", year: "numeric", hour: "numeric", minute: "2-digit", timeZoneName: "short",
+}).format(new Date(date));
+
+export function setTime(element, date) {
+  element.dateTime = new Date(date).toISOString();
+  element.textContent = moment(date);
+}
+
+export function size(bytes) {
+  const [number, unit] = bytes < 1024 ? [bytes, "B"] : bytes < 2 ** 20 ? [bytes / 1024, "KiB"] : [bytes / 2 ** 20, "MiB"];
+  return `${new Intl.NumberFormat(localeOf(language), { maximumFractionDigits: 1 }).format(number)} ${unit}`;
 }

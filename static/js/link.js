@@ -7,17 +7,18 @@ const holdsLink = () => location.hash.length > 1 && location.hash !== "#main";
 
 // What stood behind the `#`, or null.  A mail program may have made `%23` of it.
 export function takeLink(page) {
-  const altered = /^\/[sr](?:%23|%2523)/i.test(location.pathname);
+  const altered = /^\/(?:s|r|receipt)(?:%23|%2523)/i.test(location.pathname);
   if (!altered && !holdsLink()) return null;
   const text = readAddress(location.pathname + location.hash);
   history.replaceState(null, "", page + location.search);
   return { text, altered };
 }
 
-// Another link in the same window begins anew.
-export const awaitLink = () => addEventListener("hashchange", () => { if (holdsLink()) location.reload(); });
+// A link followed in this very page: by default the page begins anew.
+export const awaitLink = (work = () => location.reload()) => addEventListener("hashchange", () => { if (holdsLink()) work(); });
 
-export const isReload = () => performance.getEntriesByType("navigation")[0]?.type === "reload";
+// The page was here before: reloaded, or come back to.
+export const isReload = () => ["reload", "back_forward"].includes(performance.getEntriesByType("navigation")[0]?.type);
 
 // The sender may have chosen the reader's language; what the reader asks for in the address comes first.
 export function speak(wanted, page, fragment) {

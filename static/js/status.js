@@ -1,8 +1,7 @@
 // How a secret stands, followed while its sender looks on; and the sender's two buttons.
 import { call } from "./api.js";
-import { $, busy, language, say, word } from "./dom.js";
+import { $, busy, say, setTime, word } from "./dom.js";
 import { b64 } from "./envelope.js";
-import { setTime } from "./when.js";
 
 const ENDED = ["opened", "revoked", "expired"];
 
@@ -11,19 +10,20 @@ export function follow(id, token, first) {
   const path = `/secrets/${b64(id)}`;
   const began = Date.now();
   let last = null;
+  let acts = 0;  // what was asked before an act says nothing about after it
   let timer;
 
   function tell(state) {
+    const now = state.ended_by === "operator" ? "ended-by-operator" : state.state;
     const news = last && state.state !== last.state;
     last = state;
     for (const line of $("status").querySelectorAll("[data-state]")) {
-      line.hidden = line.dataset.state !== state.state;
+      line.hidden = line.dataset.state !== now;
       const time = line.querySelector("time");
       if (time && state.ended_at) setTime(time, state.ended_at);
       if (news && !line.hidden) say(line.textContent);
     }
     $("status").dataset.now = state.state;
-    $("status-trouble").hidden = true;
     $("reported").hidden = !state.reported_at;
     if (state.reported_at) setTime($("reported").querySelector("time"), state.reported_at);
     $("unlock").hidden = state.state !== "locked";
@@ -35,7 +35,10 @@ export function follow(id, token, first) {
   async function ask() {
     clearTimeout(timer);
     if (!document.hidden) {
-      await call("GET", path, { token, patient: false }).then(tell, () => { $("status-trouble").hidden = false; });
+      const before = acts;
+      const state = await call("GET", path, { token, patient: false }).catch(() => null);
+      if (state && before === acts) tell(state);
+      $("status-trouble").hidden = Boolean(state);
     }
     // An opened one is asked about too: its reader may yet say that it was somebody else.
     if (!["revoked", "expired"].includes(last?.state)) timer = setTimeout(ask, pause(Date.now() - began));
@@ -43,19 +46,22 @@ export function follow(id, token, first) {
 
   async function act(button, what) {
     await busy(button, async () => {
-      try {
-        tell(await call("POST", `${path}/${what}`, { token }));
-      } catch {
-        $("status-trouble").hidden = false;
+      $("act-failed").hidden = true;
+      const state = await call("POST", `${path}/${what}`, { token }).catch(() => null);
+      acts++;
+      if (state) tell(state);
+      else {
         await ask();  // it may have ended meanwhile: then that is what is told
+        $("act-failed").hidden = ENDED.includes(last?.state);
       }
+      $("status-heading").focus();
     });
   }
 
   $("unlock").addEventListener("click", () => act($("unlock"), "unlock"));
   $("revoke").addEventListener("click", () => act($("revoke"), "revoke"));
   document.addEventListener("visibilitychange", ask);
-  if (first) tell(first);
+  tell(first);
   timer = setTimeout(ask, pause(0));
 }
 

@@ -1,15 +1,12 @@
 // Send a secret: seal it here, hand the envelope in, give the link out.
 import { call, isPassing, newIdempotencyKey } from "../api.js";
 import { compose } from "../compose.js";
-import { bindCopy } from "../copy.js";
-import { $, busy, complain, fill, language, say, show, word } from "../dom.js";
+import { bindCopy, bindReveal } from "../beside.js";
+import { $, busy, complain, fill, language, moment, momentWithZone, say, setTime, show, word } from "../dom.js";
 import {
   FormatError, b64, deriveHandles, formatLink, newKey, proof, seal, stretchPassword, unb64, writePayload,
 } from "../envelope.js";
-import { newPassword, newSecret } from "../generator.js";
-import { bindReveal } from "../reveal.js";
 import { follow } from "../status.js";
-import { moment, momentWithZone, setTime } from "../when.js";
 
 const main = document.querySelector("main");
 const secret = compose(Number(main.dataset.maxBytes));
@@ -95,11 +92,17 @@ function showCreated(created, sealed) {
   show("created");
 }
 
-// The encoder comes only when somebody wants a code; its entry in the page has it checked.
+// Modules that are fetched only when they are wanted: what the page says of them has them checked.
+function extra(module) {
+  document.head.append($("extras").content);
+  return import(module).catch(() => ({}));
+}
+
 async function drawQr() {
   if ($("qr").firstChild) return;
-  document.head.append($("qr-wanted").querySelector("template").content);
-  const { encode, path } = await import("../qr.js");
+  const { encode, path } = await extra("../qr.js");
+  $("qr-failed").hidden = Boolean(encode);
+  if (!encode) return;
   const modules = encode($("link").textContent);
   const width = modules.length + 8;  // with the quiet zone
   const svg = $("qr");
@@ -119,26 +122,35 @@ function forget() {
   for (const id of ["link", "receipt", "message", "created-password-text", "qr"]) $(id).replaceChildren();
   secret.clear();
   $("password").value = "";
+  if ($("api-key")) $("api-key").value = "";
   unsent = null;
 }
 
+async function generate(field, kind) {
+  const { [kind]: make } = await extra("../generator.js");
+  if (!make || field.hidden) return;
+  if (field === $("secret")) field.setRangeText(make());  // what was typed stays
+  else {
+    field.value = make();
+    field.type = "text";
+    field.dispatchEvent(new Event("reveal"));
+  }
+  field.focus();
+  say(word("generated"));
+}
+
 function start() {
-  $("generate-secret").addEventListener("click", () => {
-    $("secret").value = newSecret();
-    $("secret").focus();
-    say(word("generated"));
-  });
-  $("generate").addEventListener("click", () => {
-    $("password").value = newPassword();
-    $("password").type = "text";
-    $("password").dispatchEvent(new Event("reveal"));
-    say(word("generated"));
-  });
+  $("generate-secret").addEventListener("click", () => generate($("secret"), "newSecret"));
+  $("generate").addEventListener("click", () => generate($("password"), "newPassword"));
   bindReveal(document);
   for (const id of ["expires", "expires-count", "expires-unit"]) $(id).addEventListener("input", showUntil);
   $("create").addEventListener("submit", (event) => {
     event.preventDefault();
-    busy($("create-button"), submit);
+    busy($("create-button"), async () => {
+      secret.hold(true);
+      await submit();
+      secret.hold(false);
+    });
   });
   $("qr-wanted").addEventListener("toggle", drawQr);
   bindCopy(document, (id) => { if (id === "link" || id === "message") copied = true; });
@@ -153,4 +165,4 @@ function start() {
   return undefined;
 }
 
-if ($("create")) start();
+start();

@@ -1,26 +1,29 @@
 // Open a link: look first, open only when asked to, unseal here, say that it arrived.
-import { call, isPassing, newIdempotencyKey } from "../api.js";
-import { bindCopy } from "../copy.js";
-import { $, busy, complain, element, language, say, show, word } from "../dom.js";
+import { Problem, call, isPassing, newIdempotencyKey } from "../api.js";
+import { bindCopy, bindReveal } from "../beside.js";
+import { $, busy, complain, element, say, setTime, show, size, word } from "../dom.js";
 import {
-  FormatError, b64, checkEnvelope, deriveHandles, proof, readAnswers, readLink, stretchPassword, unb64, unseal, unsealAnswer,
+  FormatError, b64, checkEnvelope, deriveHandles, proof, readAnswers, readLink, requestPublicKey, stretchPassword, unb64,
+  unseal, unsealAnswer,
 } from "../envelope.js";
 import { awaitLink, isReload, keepLink, speak, takeLink } from "../link.js";
-import { bindReveal } from "../reveal.js";
-import { setTime, size } from "../when.js";
 
-let link = null;  // { key, id, token, claimKey, state } of the link at hand, for as long as it is needed
+let link = null;  // { key, id, token, claimKey, state, unclear } of the link at hand
+let shown = "";  // the link, as text, that this page is about
 let saved = null;  // the file to be saved
+let kept = true;  // whether what was opened has been copied or saved
 
 const path = (what = "") => `/secrets/${b64(link.id)}${what}`;
 
 async function begin(text) {
-  forget();
   try {
     const key = readLink(text);
+    forget();
+    shown = b64(key);
     link = { key, ...await deriveHandles(key), claimKey: newIdempotencyKey() };
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
+    forget();
     return show("damaged");
   }
   return check();
@@ -32,65 +35,102 @@ async function check() {
   const again = () => { $("checking-again").hidden = false; };
   const mine = link;
   try {
-    link.state = await call("GET", path(), { token: link.token, again });
+    mine.state = await call("GET", path(), { token: mine.token, again });
+    // Before anything is claimed: a browser that could not open it stops here.
+    if (mine.state.kind === "request") await requestPublicKey(mine.key);
   } catch (problem) {
-    return link === mine ? fail(problem) : undefined;
+    if (link !== mine) return undefined;
+    return problem.name === "NotSupportedError" ? show("unsupported") : fail(problem);
   }
   if (link !== mine) return undefined;  // another link was followed meanwhile
-  const { state, language: wanted, ended_at: endedAt, expires_at: expiresAt, kind } = link.state;
-  if (speak(wanted, "/s", b64(link.key))) return undefined;
+  const { state, language: wanted, ended_at: endedAt, expires_at: expiresAt, kind } = mine.state;
+  if (speak(wanted, "/s", shown)) return undefined;
+  if (mine.state.ended_by === "operator") return showEnd("ended-by-operator");
   if (state === "waiting") return show("not-answered");
   if (state === "locked") return show("locked");
-  if (state !== "sealed") return showEnd(state, endedAt);
+  if (state !== "sealed") return ENDS.includes(state) ? showEnd(state, endedAt) : show("unreachable");
   setTime($("until"), expiresAt);
-  for (const part of document.querySelectorAll("[data-if-password]")) part.hidden = !link.state.password;
+  for (const part of document.querySelectorAll("[data-if-password]")) part.hidden = !mine.state.password;
   for (const part of document.querySelectorAll("[data-if-request]")) part.hidden = kind !== "request";
   return show("ready");
 }
+
+const ENDS = ["opened", "revoked", "expired", "ended-by-operator"];
 
 function showEnd(kind, endedAt) {
   for (const time of document.querySelectorAll("[data-ended]")) if (endedAt) setTime(time, endedAt);
   show(kind);
 }
 
-// Everything that keeps a link from being opened has a view of its own, or stands beside the button.
-function fail(problem) {
-  if (!("type" in problem)) throw problem;
-  const views = ["opened", "revoked", "expired", "ended-by-operator", "locked", "not-found", "not-answered"];
-  if (views.includes(problem.type)) return showEnd(problem.type, problem.endedAt);
-  const broken = ["record-damaged", "record-missing", "key-missing"].includes(problem.type);
-  return show(broken ? "broken" : problem.type === "unauthorized" ? "not-found" : "unreachable");
+// What keeps a link from being looked at has a view of its own.
+function fail({ type, endedAt }) {
+  if (ENDS.includes(type)) return showEnd(type, endedAt);
+  if (["locked", "not-found", "not-answered"].includes(type)) return show(type);
+  const broken = ["record-damaged", "record-missing", "key-missing"].includes(type);
+  return show(broken ? "broken" : type === "unauthorized" ? "not-found" : "unreachable");
 }
 
 async function open() {
   complain("problem", "");
   const mine = link;
-  const { key, token, claimKey, state } = mine;
+  const { key, state } = mine;
   const password = $("password").value;
   if (state.password && !password) return complain("problem", word("password-needed"), $("password"));
+  switchable(false);
   try {
     const stretched = state.password ? await stretchPassword(key, password) : null;
     const body = stretched ? { proof: b64(await proof(stretched)) } : {};
-    const apiKey = state.kind === "request" ? $("api-key").value : undefined;
-    const again = () => { complain("problem", word("trying-again")); say(word("trying-again")); };
-    const { envelope } = await call("POST", path("/claim"), { token, key: claimKey, apiKey, body, again });
-    await receive(mine, unb64(envelope), stretched);
+    await receive(mine, await claim(mine, body), stretched, body);
   } catch (error) {
     if (link === mine) explain(error);
+  } finally {
+    switchable(Boolean(link) && !link.unclear);
   }
   return undefined;
 }
 
-async function receive(mine, envelope, stretched) {
+// The envelope.  Once an answer was lost, this link may have been opened by us: that is `unclear`.
+async function claim(mine, body) {
+  const { token, claimKey, state } = mine;
+  const apiKey = state.kind === "request" ? $("api-key").value : undefined;
+  const again = () => {
+    mine.unclear = true;
+    complain("problem", word("trying-again"));
+    say(word("trying-again"));
+  };
+  // A wrong password costs a try each time it is sent: then only what was opened is asked for again.
+  for (let patient = !body.proof; ; patient = true) {
+    try {
+      const { envelope } = await call("POST", path("/claim"), { token, key: claimKey, apiKey, body, again, patient });
+      if (typeof envelope !== "string") throw new Problem("unreachable");
+      return unb64(envelope);
+    } catch (problem) {
+      if (problem.type === "unreachable" || problem.type?.endsWith("-unavailable")) mine.unclear = true;
+      if (patient || !isPassing(problem)) throw problem;
+      again();
+      const { state: now } = await call("GET", path(), { token, again });
+      if (now !== "opened") throw problem;
+    }
+  }
+}
+
+async function receive(mine, envelope, stretched, body, repeated = false) {
   const { key, token, claimKey, state } = mine;
-  checkEnvelope(envelope, { answer: state.kind === "request", password: state.password });
-  const payload = state.kind === "request" ? await unsealAnswer(key, envelope) : await unseal(key, envelope, { stretched });
-  if (link !== mine) return;  // left meanwhile; it can still be fetched again for a while
+  let payload;
+  try {
+    checkEnvelope(envelope, { answer: state.kind === "request", password: state.password });
+    payload = state.kind === "request" ? await unsealAnswer(key, envelope) : await unseal(key, envelope, { stretched });
+  } catch (error) {
+    if (repeated || !(error instanceof FormatError)) throw error;
+    return receive(mine, await claim(mine, body), stretched, body, true);  // damaged on its way, perhaps
+  }
+  if (link !== mine) return undefined;  // left meanwhile; it can still be fetched again for a while
   const done = path("/done");
   display(payload);
   link = null;
   // It has arrived: nobody needs to be able to fetch it again.  If this is lost, the window closes by itself.
   call("POST", done, { token, key: claimKey, keepalive: true }).catch(() => {});
+  return undefined;
 }
 
 function explain(error) {
@@ -104,11 +144,16 @@ function explain(error) {
     return complain("problem", word("wrong-password") + left, $("password"));
   }
   if (error.type === "unauthorized" || error.type === "forbidden") return complain("problem", word("agents-only"), $("api-key"));
-  if (error.type === "rate-limited") return complain("problem", word("open-rate-limited"));
-  if (isPassing(error)) {
-    return complain("problem", word("open-unreachable"));  // the same key is sent again at the next press
-  }
-  return fail(error);
+  if (link.unclear && error.type === "opened") return showEnd("missed", error.endedAt);
+  if (ENDS.includes(error.type) || /^(locked|not-|record-|key-)/.test(error.type)) return fail(error);
+  if (error.type === "rate-limited" && !link.unclear) return complain("problem", word("open-rate-limited"));
+  $("not-now").hidden = true;
+  return complain("problem", word("open-unreachable"));  // the same key is sent again at the next press
+}
+
+// Another language means another page: not while there is something to lose.
+function switchable(may) {
+  for (const other of document.querySelectorAll("[data-language]")) other.hidden = !may;
 }
 
 // --- what was in it --------------------------------------------------------------------------------------
@@ -125,7 +170,8 @@ function display(payload) {
   saved.name = payload.name ?? (text === null ? "secret.bin" : "secret.txt");
   $("file-name").textContent = payload.name ?? word("no-name");
   $("file-size").textContent = [payload.type, size(payload.content.length)].filter(Boolean).join(", ");
-  document.querySelector("[data-language]")?.setAttribute("hidden", "");
+  $("pasted").value = "";
+  kept = false;
   show("opened-now");
   say(word("opened-now"));
 }
@@ -147,24 +193,25 @@ function showText(text) {
 
 function showAnswers(answers) {
   $("answers").replaceChildren(...answers.map(([name, value], i) => {
-    const shown = element("dd", { id: `answer-${i}`, class: "code", tabindex: "0" }, value);
-    shown.copied = value;
-    const button = element("button", { type: "button", "data-copy": shown.id, class: "quiet" }, word("copy"));
+    const given = element("dd", { id: `answer-${i}`, class: "code", tabindex: "0", translate: "no" }, value);
+    given.copied = value;
+    const button = element("button", { type: "button", "data-copy": given.id, class: "quiet" }, word("copy"));
     button.setAttribute("aria-label", word("copy-field", { field: name }));
-    return element("div", {}, element("dt", {}, name), shown, element("dd", {}, button));
+    return element("div", {}, element("dt", {}, name), given, element("dd", {}, button));
   }));
 }
 
 function save() {
+  kept = true;
   const anchor = element("a", { href: URL.createObjectURL(saved), download: saved.name });
   anchor.click();
   setTimeout(() => URL.revokeObjectURL(anchor.href), 60_000);
 }
 
 function toggle() {
-  const shown = $("secret").classList.toggle("veiled") === false;
-  $("hide").textContent = word(shown ? "hide" : "show");
-  $("hide").setAttribute("aria-pressed", String(!shown));
+  const veiled = $("secret").classList.toggle("veiled");
+  $("hide").textContent = word(veiled ? "show" : "hide");
+  $("hide").setAttribute("aria-pressed", String(veiled));
 }
 
 async function report() {
@@ -176,12 +223,15 @@ async function report() {
     $("report-said").textContent = word(told);
     $("report-said").hidden = false;
     button.hidden = told !== "report-failed";
+    $("report-said").focus();
   });
 }
 
 // Nothing that was shown or typed stays in the page.
 function forget() {
   link = saved = null;
+  shown = "";
+  kept = true;
   for (const id of ["secret", "answers", "file-name", "file-size"]) $(id).replaceChildren();
   delete $("secret").copied;
   for (const id of ["password", "api-key"]) $(id).value = "";
@@ -196,13 +246,13 @@ function arrive() {
     return begin(taken.text);
   }
   $("reloaded").hidden = !isReload();
-  $("no-link").hidden = $("arrived-by-link").dataset.arrived !== "true" || isReload();
+  $("no-link").hidden = location.pathname !== "/s" || isReload();
   return show("paste", { focus: false });
 }
 
 function start() {
   keepLink("/s", () => link && b64(link.key));
-  bindCopy(document);
+  bindCopy(document, () => { kept = true; });
   bindReveal(document);
   $("paste-form").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -215,10 +265,12 @@ function start() {
   $("save-text").addEventListener("click", save);
   $("save").addEventListener("click", save);
   $("hide").addEventListener("click", toggle);
-  $("report")?.addEventListener("click", report);
+  $("report").addEventListener("click", report);
   $("retry").addEventListener("click", check);
   for (const button of document.querySelectorAll("[data-paste]")) button.addEventListener("click", () => show("paste"));
-  awaitLink();
+  // Followed once more, it stays as it is; with another link the page begins anew.
+  awaitLink(() => (location.hash === `#${shown}` ? takeLink("/s") : location.reload()));
+  addEventListener("beforeunload", (event) => { if (!kept || link?.unclear || $("open-button").ariaBusy) event.preventDefault(); });
   addEventListener("pagehide", () => { forget(); $("pasted").value = ""; });
   addEventListener("pageshow", (event) => { if (event.persisted) show("gone"); });
   if (!crypto.subtle) return show("insecure");
@@ -226,4 +278,4 @@ function start() {
   return arrive();
 }
 
-if ($("open-form")) start();
+start();

@@ -1,16 +1,15 @@
 // The sender's receipt: how it stands, followed live.
 import { call } from "../api.js";
-import { $, complain, language, show, word } from "../dom.js";
+import { $, complain, setTime, show, word } from "../dom.js";
 import { b64, unb64 } from "../envelope.js";
 import { awaitLink, isReload, keepLink, takeLink } from "../link.js";
 import { follow } from "../status.js";
-import { setTime } from "../when.js";
 
 let held = null;  // what stands behind the # of the receipt link
 
 async function begin(text) {
   complain("problem", "");
-  const fragment = text.trim().replace("%23", "#").split("#").pop();
+  const fragment = text.trim().replace(/[.,;:!?)>\]}'"]+$/, "").replace(/%(?:25)?23/, "#").split("#").pop();
   let bytes;
   try {
     bytes = unb64(fragment, 48);

@@ -1,10 +1,11 @@
 // Answer a request: what is handed in is sealed to the asker's link, here.
-import { call } from "../api.js";
+import { call, isPassing } from "../api.js";
 import { compose } from "../compose.js";
-import { $, busy, complain, language, say, show, word } from "../dom.js";
-import { FormatError, answerToken, b64, readRequestLink, sealAnswer, writePayload } from "../envelope.js";
+import { $, busy, complain, say, setTime, show, word } from "../dom.js";
+import {
+  FormatError, answerToken, b64, newKey, readRequestLink, requestPublicKey, sealAnswer, writePayload,
+} from "../envelope.js";
 import { awaitLink, keepLink, isReload, speak, takeLink } from "../link.js";
-import { setTime } from "../when.js";
 
 const secret = compose(Number(document.querySelector("main").dataset.maxBytes));
 let request = null;  // { id, publicKey, token } of the link at hand
@@ -27,6 +28,7 @@ async function check() {
   show("checking", { focus: false });
   const again = () => { $("checking-again").hidden = false; };
   try {
+    await requestPublicKey(newKey());  // a browser that could not seal says so before anything is typed
     const asked = await call("GET", `/requests/${b64(request.id)}`, { token: request.token, again });
     if (speak(asked.language, "/r", fragment())) return undefined;
     $("label").textContent = asked.label ?? "";
@@ -34,6 +36,7 @@ async function check() {
     setTime($("until"), asked.expires_at);
     return show(asked.state === "waiting" ? "write" : { sealed: "answered", opened: "answered" }[asked.state] ?? "ended");
   } catch (problem) {
+    if (problem.name === "NotSupportedError") return show("unsupported");
     return show(problem.type === "not-found" ? "not-found" : "unreachable");
   }
 }
@@ -62,12 +65,11 @@ async function sealOnce(payload) {
 }
 
 function explain(error) {
-  if (error.name === "NotSupportedError") return complain("problem", word("unsupported"));
-  if (!error.type) throw error;
   if (error.type === "conflict" || error.type === "opened") return show("answered");
   if (["revoked", "expired", "ended-by-operator"].includes(error.type)) return show("ended");
   if (error.type === "too-large") return complain("problem", word("create-too-large"));
-  return complain("problem", word("create-unreachable"));
+  if (error.type === "not-found") return show("not-found");
+  return complain("problem", word(isPassing(error) ? "create-unreachable" : "create-failed"));
 }
 
 function arrive() {
@@ -88,7 +90,11 @@ function start() {
   });
   $("answer").addEventListener("submit", (event) => {
     event.preventDefault();
-    busy($("answer-button"), submit);
+    busy($("answer-button"), async () => {
+      secret.hold(true);
+      await submit();
+      secret.hold(false);
+    });
   });
   $("retry").addEventListener("click", check);
   for (const button of document.querySelectorAll("[data-paste]")) button.addEventListener("click", () => show("paste"));

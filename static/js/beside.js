@@ -1,4 +1,4 @@
-// Copy buttons: <button data-copy="id of what to copy">.
+// What stands beside a field: copy buttons, <button data-copy="id">, and those that show a password, data-reveal.
 import { $, say, word } from "./dom.js";
 
 // Bind every copy button below `root`; `onCopy(id)` hears of each success.
@@ -25,7 +25,6 @@ async function copy(source) {
 }
 
 function select(source) {
-  source.classList.remove("veiled");
   getSelection().selectAllChildren(source);
   source.focus?.();
 }
@@ -35,4 +34,20 @@ function mark(button, done) {
   button.textContent = word(done ? "copied" : "copy-by-hand");
   clearTimeout(button.timer);
   button.timer = setTimeout(() => { button.textContent = button.label; }, 4000);
+}
+
+export function bindReveal(root) {
+  for (const button of root.querySelectorAll("[data-reveal]")) {
+    const field = $(button.dataset.reveal);
+    const tell = () => {
+      const shown = field.type === "text";
+      button.textContent = word(shown ? "hide" : "show");
+      button.setAttribute("aria-pressed", String(shown));
+    };
+    field.addEventListener("reveal", tell);
+    button.addEventListener("click", () => {
+      field.type = field.type === "text" ? "password" : "text";
+      tell();
+    });
+  }
 }
