@@ -182,8 +182,14 @@ def write(page: Page, text: str, *, password: str = "", expires: str = "", langu
         page.locator("#reader-language").select_option(language)
 
 
+def press(button: Locator) -> None:
+    """Press it once it is not busy any more; before, nothing would come of it."""
+    expect(button).not_to_have_attribute("aria-busy", "true")
+    button.click()
+
+
 def press_create(page: Page) -> None:
-    page.locator("#create-button").click()
+    press(page.locator("#create-button"))
 
 
 def read_created(page: Page) -> Created:
@@ -228,18 +234,16 @@ def _hand(page: Page, target: str, kind: str, files: tuple[File, ...]) -> None:
 def follow(page: Page, link: str, leads_to: str = "ready") -> None:
     """Go to a link; it leads to this view, and nothing is opened by it."""
     here, there = (url.partition("#")[0] for url in (page.url, urljoin(page.url, link)))
-    if here == there:  # only what stands behind the # changes: the page loads itself anew
-        with page.expect_event("load"):
-            page.goto(link)
-    else:
-        page.goto(link)
+    if here == there:  # then a browser would stay on the page that it has
+        page.goto("/help")
+    page.goto(link)
     view(page, leads_to)
 
 
 def press_open(page: Page, password: str = "") -> None:
     if password:
         page.locator("#password").fill(password)
-    page.locator("#open-button").click()
+    press(page.locator("#open-button"))
 
 
 def read_secret(page: Page) -> str:

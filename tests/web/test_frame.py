@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from secretsvc import settings
-from secretsvc.envelope import b64, format_request_link
+from secretsvc.envelope import b64, format_request_link, unb64
 from secretsvc.errors import Misconfigured
 from secretsvc.web import theme
 from secretsvc.web.assets import Assets
 from tests.harness import ROOT, Backends, InProcess, Secret
-from tests.web.common import BROWSER, FORM, Asked, dump, staff
+from tests.web.common import BROWSER, FORM, Asked, dump, staff, store, with_proof, wrong_password
 
 CONTACT = {
     "support_url": "https://help.example/portal",
@@ -233,3 +233,76 @@ def test_an_altered_link_is_explained_and_opens_nothing(
     assert b64(secret.key) not in browser.text + curl.text
     assert f"js/pages/{'open' if page == 's' else 'request'}.js" in browser.text  # the script repairs it
     assert dump(backs) == before
+
+
+# --- what a review found -------------------------------------------------------------------------------
+
+
+def test_forms_work_in_the_language_that_was_asked_for(here: InProcess) -> None:
+    page = here.send("POST", "/?lang=de", b"secret=a", FORM | BROWSER)
+    assert (page.status, '<html lang="de">' in page.text) == (201, True)
+    link, receipt = re.findall(r"<textarea[^>]*>(http[^<]*)</textarea>", page.text)
+    shown = here.send("POST", "/receipt?lang=de", f"receipt={quoted(receipt)}".encode(), FORM | BROWSER)
+    assert "Noch nicht geöffnet" in shown.text
+    opened = here.send("POST", "/open?lang=de", f"link={quoted(link)}".encode(), FORM | BROWSER)
+    assert (opened.status, "Ihr Geheimnis" in opened.text) == (200, True)
+    assert here.send("POST", "/?language=de", b"secret=a", FORM).status == 422
+
+
+def test_an_end_by_the_operator_is_told_as_such_and_not_as_the_senders(here: InProcess) -> None:
+    secret, revoked = Secret.create(here), Secret.create(here)
+    revoked.call(here, "revoke", sender=True)
+    here.service.ledger.begin_epoch(2)
+    for sender in (False, True):
+        state = secret.state(here, sender=sender).json
+        assert (state["state"], state["ended_by"]) == ("revoked", "operator")
+        assert "ended_by" not in revoked.state(here, sender=sender).json
+    receipt = b64(unb64(secret.id) + unb64(secret.receipt_token))
+    page = here.send("POST", "/receipt", f"receipt=%23{receipt}".encode(), FORM | BROWSER)
+    assert "Ended by the operator" in page.text
+    assert "Withdrawn on" not in page.text
+
+
+def test_the_last_wrong_password_is_told_as_the_lock_it_is(here: InProcess) -> None:
+    secret = store(here, with_proof())
+    wrong_password(here, secret, 4)
+    page = here.send("POST", "/open", f"link={quoted(secret.link)}&password=x".encode(), FORM | BROWSER)
+    assert page.status == 403
+    assert "Locked after too many wrong passwords" in page.text
+    assert "try again" not in page.text
+
+
+def test_a_receipt_shows_the_end_that_came_before_its_button(here: InProcess) -> None:
+    secret = Secret.create(here)
+    secret.claim(here)
+    receipt = b64(unb64(secret.id) + unb64(secret.receipt_token))
+    body = f"receipt=%23{receipt}.&action=revoke".encode()
+    page = here.send("POST", "/receipt", body, FORM | BROWSER)
+    assert (page.status, "Opened on" in page.text, "That was not me" in page.text) == (200, True, False)
+    assert here.send("POST", "/receipt", body, FORM).status == 410
+    assert here.get(f"/receipt%23{receipt}", **BROWSER).status == 400
+
+
+def test_the_size_that_is_named_is_that_of_a_secret(here: InProcess) -> None:
+    for size in (1_100_000, 8_000_000):
+        page = here.send("POST", "/", b"secret=" + b"x" * size, FORM | BROWSER)
+        assert (page.status, "at most 1 MiB" in page.text) == (413, True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("public_url", "https://exa mple"),
+        ("public_url", "https://example.org:99999"),
+        ("public_url", 'https://example.org"><b'),
+        ("public_url", "https://user@example.org"),
+        ("support_url", "http://[::1"),
+        ("operator", " "),
+        ("operator", "a\nb"),
+        ("operator", "a\u202eb"),
+        ("security_contact", "mailto:a@b\nPolicy: x"),
+    ],
+)
+def test_a_setting_that_would_end_up_in_pages_or_links_is_checked(field: str, value: str) -> None:
+    with pytest.raises(Misconfigured, match=settings.variable(field)):
+        settings.from_env({settings.variable(field): value})
