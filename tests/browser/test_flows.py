@@ -6,17 +6,17 @@ import base64
 import json
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 from babel.dates import format_date
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from secretsvc.envelope import b64, seal, seal_answer, write_answers
 from tests.browser import steps
-from tests.browser.conftest import Site, Trouble
+from tests.browser.conftest import Site, Trouble, let_finish
 from tests.browser.relay import Relay
 from tests.browser.steps import PASSWORD, File, moment, view
 from tests.harness import InProcess, Secret
@@ -40,6 +40,35 @@ ASKS_EVERY = 3000
 def desk(site: Site) -> InProcess:
     """What makes requests and API tokens, on the same servers."""
     return InProcess(site.backs.app())
+
+
+@pytest.fixture(scope="module")
+def watched(site: Site) -> Trouble:
+    return Trouble(site.url)
+
+
+@pytest.fixture(scope="module")
+def lasting(browser: Browser, site: Site, watched: Trouble) -> Iterator[Page]:
+    """One page for all tests that leave nothing behind: a new one costs a browser a second."""
+    with browser.new_context(base_url=site.url, locale="en-GB") as context:
+        watched.watch(context)
+        yield context.new_page()
+
+
+@pytest.fixture
+def trouble(site: Site, watched: Trouble) -> Trouble:
+    watched.found.clear()
+    watched.allowed.clear()
+    watched.origin = site.url
+    return watched
+
+
+@pytest.fixture
+def page(lasting: Page, trouble: Trouble) -> Iterator[Page]:
+    yield lasting
+    lasting.goto("/help")
+    let_finish(lasting.context)
+    trouble.check()
 
 
 def status(page: Page, state: str) -> Locator:
@@ -176,11 +205,11 @@ def test_sender_sees_opening_and_report_without_a_reload(
     page: Page, new_page: NewPage, site: Site, trouble: Trouble
 ) -> None:
     trouble.allow("status of 409")  # the second report
+    reader, page = page, new_page()
     page.clock.install()
     made = steps.create(page)
     page.evaluate("() => { window.same = true; }")
     status(page, "sealed")
-    reader = new_page()
     steps.receive(reader, made.link)
     page.clock.fast_forward(ASKS_EVERY)
     opened = status(page, "opened")
@@ -233,9 +262,9 @@ def test_wrong_passwords_lock_and_the_sender_unlocks(
     page: Page, new_page: NewPage, site: Site, trouble: Trouble
 ) -> None:
     trouble.allow("status of 403")
+    reader, page = page, new_page()
     page.clock.install()
     made = steps.create(page, "kept", password=PASSWORD)
-    reader = new_page()
     steps.follow(reader, made.link)
     steps.press_open(reader, "falsch")
     expect(steps.problem(reader)).to_have_text(

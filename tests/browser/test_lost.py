@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import steps
-from tests.browser.conftest import Site, Trouble
+from tests.browser.conftest import Site, Trouble, let_finish
 from tests.browser.relay import ALWAYS, Call, Fault, Relay, damaged, instead, lost, portal, refused, torn
 from tests.browser.steps import view
 from tests.harness import InProcess, Secret, wait_until
 from tests.web.common import Asked
 
-NewPage = Callable[..., Page]
 CREATE = "POST /api/v1/secrets"
 CLAIM = "POST /api/v1/secrets/[^/]+/claim"
 DONE = "POST /api/v1/secrets/[^/]+/done"
@@ -27,21 +26,41 @@ BROKEN = r"net::ERR_(EMPTY_RESPONSE|CONTENT_LENGTH_MISMATCH)"
 BUSY = instead(503, {"type": "store-unavailable"}, retry_after="2")
 
 
-@pytest.fixture
-def relay(site: Site, trouble: Trouble) -> Iterator[Relay]:
-    """What stands between the pages of a test and the service."""
-    with Relay(site.url) as found:
-        trouble.origin = found.url
-        trouble.allow(BROKEN)
-        yield found
+@pytest.fixture(scope="module")
+def behind(browser: Browser, site: Site) -> Iterator[tuple[Relay, Page, Trouble]]:
+    """A relay before the service and a page behind it, with a clock that can be put forward; for all tests."""
+    with Relay(site.url) as relay, browser.new_context(base_url=relay.url, locale="en-GB") as context:
+        watched = Trouble(relay.url)
+        watched.watch(context)
+        page = context.new_page()
+        page.clock.install()
+        yield relay, page, watched
 
 
 @pytest.fixture
-def page(new_page: NewPage, relay: Relay) -> Page:
-    """A page behind the relay, with a clock that can be put forward."""
-    found = new_page(base_url=relay.url)
-    found.clock.install()
-    return found
+def trouble(behind: tuple[Relay, Page, Trouble]) -> Trouble:
+    watched = behind[2]
+    watched.found.clear()
+    watched.allowed[:] = [BROKEN]
+    return watched
+
+
+@pytest.fixture
+def relay(behind: tuple[Relay, Page, Trouble]) -> Relay:
+    relay = behind[0]
+    relay.heal()
+    relay.seen.clear()
+    return relay
+
+
+@pytest.fixture
+def page(behind: tuple[Relay, Page, Trouble], relay: Relay, trouble: Trouble) -> Iterator[Page]:
+    page = behind[1]
+    yield page
+    relay.heal()
+    page.goto("/help")
+    let_finish(page.context)
+    trouble.check()
 
 
 def stored(site: Site) -> set[str]:

@@ -135,7 +135,6 @@ async function generate(field, kind) {
     field.type = "text";
     field.dispatchEvent(new Event("reveal"));
   }
-  field.focus();
   say(word("generated"));
 }
 
