@@ -55,6 +55,12 @@ Somebody asks you for a secret. Hand it in with the whole request link:
 Here the server seals it. To keep it from the server, use the page in a browser.
 """
 ALTERED = N_("A program on the way has altered this link: put # in place of %23 and open it again.")
+# What a repeated create hears when its secret has ended meanwhile.
+ENDED_BEFORE = {
+    "opened": N_("This secret was created, and has been opened: its link opens nothing any more."),
+    "revoked": N_("This secret was created, and has been withdrawn: its link opens nothing any more."),
+    "expired": N_("This secret was created, and has run out: its link opens nothing any more."),
+}
 CACHED = {"Cache-Control": "no-cache"}
 # Translators: keep the words in braces.
 MESSAGE = N_(
@@ -127,7 +133,7 @@ def create() -> Response | tuple[str, int]:
     )
     view = sealed.created.view
     if view.state not in ("sealed", "locked"):  # ended before this repeat, or by the operator just now
-        raise Conflict(N_("This secret was created, and it has ended: its link opens nothing any more."))
+        raise Conflict(ENDED_BEFORE[view.state])
     link = format_link_of(here, sealed.key)
     if "plain" in form or not wants_page():
         return _text(link + "\n", 201)

@@ -299,6 +299,34 @@ def test_link_that_has_run_out_says_until_when(page: Page, site: Site) -> None:
     status(page, "expired")
 
 
+# --- where a link does not lead there --------------------------------------------------------------------
+
+
+def test_link_that_leads_to_nothing_can_be_pasted_again(page: Page, site: Site, trouble: Trouble) -> None:
+    trouble.allow("status of 404")
+    secret = Secret.create(site.web.client())
+    link, unknown = (site.url + steps.link_of(each) for each in (secret, Secret.make()))
+    before = dump(site.backs)
+    steps.follow(page, unknown, "not-found")
+    for pasted, leads_to in ((unknown, "not-found"), (f"Here it is: <{link}>.", "ready")):
+        page.locator('[data-view="not-found"] [data-paste]').click()
+        page.locator("#pasted").fill(pasted)
+        page.get_by_role("button", name="Continue").click()
+        view(page, leads_to)
+    assert dump(site.backs) == before
+    assert page.url == f"{site.url}/s"
+    steps.press_open(page)
+    assert steps.read_secret(page) == "hunter2"
+
+
+def test_help_and_status_are_a_click_away(page: Page) -> None:
+    page.goto("/")
+    for name, words in (("Help", "How it works"), ("Status", "The service works")):
+        page.get_by_role("link", name=name, exact=True).click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(name)
+        expect(page.locator("main")).to_contain_text(words)
+
+
 # --- the reader's language -------------------------------------------------------------------------------
 
 

@@ -161,20 +161,24 @@ def test_another_link_in_the_same_tab_takes_the_place_of_the_first(page: Page, s
     gone = [SECRET, "typed", *(key_of(steps.link_of(each)) for each in (first, second, third))]
     steps.follow(page, steps.link_of(first))
     page.locator("#password").fill("typed")
-    steps.follow(page, steps.link_of(second))
+    page.goto(steps.link_of(second))
     expect(page.locator("#password")).to_be_hidden()
+    view(page, "ready")
     is_clean(page, *gone)
     steps.press_open(page)
     assert steps.read_secret(page) == SECRET
-    steps.follow(page, steps.link_of(third))
+    page.goto(steps.link_of(third))
+    view(page, "ready")
     is_clean(page, *gone)
     steps.press_open(page)
     assert steps.read_secret(page) == "another one"
-    assert [each.state(client).json["state"] for each in (first, second, third)] == [
-        "sealed",
-        "opened",
-        "opened",
-    ]
+    assert first.state(client).json["state"] == "sealed"
+    page.goto(steps.link_of(second))
+    page.locator("#report").click()
+    expect(page.locator("#report-said")).to_be_visible()
+    page.goto(steps.link_of(third))
+    expect(page.locator("#report-said")).to_be_hidden()
+    expect(page.locator("#report")).to_be_visible()
     page.go_back()
     is_clean(page, *gone)
 
