@@ -127,30 +127,35 @@ def keeping_browser(playwright: Playwright, engine: str, browser: Browser) -> It
 
 
 def test_page_that_the_browser_kept_whole_has_forgotten_the_secret(
-    keeping_browser: Browser, site: Site, trouble: Trouble
+    keeping_browser: Browser, site: Site, secret: Secret, trouble: Trouble
 ) -> None:
-    shown = (Payload(SECRET.encode()), write_answers({"field": SECRET}), Payload(b"x", name=SECRET))
     with Relay(site.url) as relay, keeping_browser.new_context(base_url=relay.url) as context:
         trouble.origin = relay.url
         trouble.watch(context)
         relay.on("GET /s", storable, ALWAYS)
-        for payload in shown:
-            secret = Secret.make()
-            secret.body["envelope"] = b64(seal(secret.key, payload))
-            store(site.web.client(), secret)
-            page = context.new_page()
-            steps.follow(page, steps.link_of(secret))
-            steps.press_open(page)
-            view(page, "opened-now")
-            assert held(page, SECRET) == [SECRET]
-            page.evaluate("() => { window.same = true; }")
-            page.get_by_role("link", name="Help").click()
-            page.wait_for_url("**/help")
-            # Playwright waits for a load that does not come: it is the very page, and not a new one.
-            page.evaluate("() => { setTimeout(() => history.back()); }")
-            page.wait_for_function("() => window.same && !document.querySelector('[data-view=gone]').hidden")
-            is_clean(page, SECRET, key_of(steps.link_of(secret)))
+        page = context.new_page()
+        assert steps.receive(page, steps.link_of(secret)) == SECRET
+        assert held(page, SECRET) == [SECRET]
+        page.evaluate("() => { window.same = true; }")
+        page.get_by_role("link", name="Help").click()
+        page.wait_for_url("**/help")
+        # Playwright waits for a load that does not come: it is the very page, and not a new one.
+        page.evaluate("() => { setTimeout(() => history.back()); }")
+        page.wait_for_function("() => window.same && !document.querySelector('[data-view=gone]').hidden")
+        is_clean(page, SECRET, key_of(steps.link_of(secret)))
     trouble.check()
+
+
+def test_leaving_wipes_forms_and_files_too(page: Page, site: Site) -> None:
+    for payload in (write_answers({"field": SECRET}), Payload(b"x", name=SECRET)):
+        secret = Secret.make()
+        secret.body["envelope"] = b64(seal(secret.key, payload))
+        steps.follow(page, steps.link_of(store(site.web.client(), secret)))
+        steps.press_open(page)
+        view(page, "opened-now")
+        assert held(page, SECRET) == [SECRET]
+        page.evaluate(HIDE)
+        assert held(page, SECRET) == []
 
 
 def test_another_link_in_the_same_tab_takes_the_place_of_the_first(page: Page, site: Site) -> None:

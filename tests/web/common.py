@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,3 +140,10 @@ class Asked:
 def staff(here: InProcess, name: str = "anna") -> dict[str, str]:
     """The header of a new agent."""
     return {"X-API-Key": here.service.tokens.add(name, "agent")}
+
+
+def unchanged(before: Dump, after: Dump) -> bool:
+    """Nothing was added, altered or taken away; what is gone had its time."""
+    now = time.time() * 1000
+    kept = all(after.get(key) == value or 0 < value[1] <= now for key, value in before.items())
+    return kept and after.keys() <= before.keys()
