@@ -30,7 +30,7 @@ TEXTS = {  # for each language one without a password and one with
         "\x01\x08\x1b[31m\x7f\x85\u2028\ufffe{link}<b>&amp;%23\\",
     ),
 }
-PDF = File("Zugang Müller (1).kdbx", bytes(range(256)) * 40, "application/x-keepass")
+SAFE = File("Zugang Müller (1).kdbx", bytes(range(256)) * 40, "application/x-keepass")
 IMAGE = File("image.png", b"\x89PNG\r\n\x1a\n" + bytes(2040), "image/png")
 # How often a sender's page asks how its secret stands, in milliseconds.
 ASKS_EVERY = 3000
@@ -100,19 +100,19 @@ def test_text_arrives_as_it_was(new_page: NewPage, downloads: Path, locale: str)
 
 def test_file_arrives_with_name_type_and_bytes(page: Page, downloads: Path) -> None:
     steps.write(page, "")
-    steps.choose(page, PDF)
-    expect(page.locator("#chosen-name")).to_have_text(PDF.name)
+    steps.choose(page, SAFE)
+    expect(page.locator("#chosen-name")).to_have_text(SAFE.name)
     steps.press_create(page)
     steps.follow(page, steps.read_created(page).link)
     steps.press_open(page)
     view(page, "opened-now")
-    expect(page.locator("#file-name")).to_have_text(PDF.name)
-    expect(page.locator("#file-size")).to_have_text("application/pdf, 10 KiB")
-    assert steps.save(page, downloads) == (PDF.name, PDF.content)
+    expect(page.locator("#file-name")).to_have_text(SAFE.name)
+    expect(page.locator("#file-size")).to_have_text(f"{SAFE.type}, 10 KiB")
+    assert steps.save(page, downloads) == (SAFE.name, SAFE.content)
 
 
 def test_file_is_dropped_or_pasted(page: Page, site: Site) -> None:
-    for hand, file in ((steps.drop, PDF), (steps.paste, IMAGE)):
+    for hand, file in ((steps.drop, SAFE), (steps.paste, IMAGE)):
         steps.write(page, "")
         hand(page, file)
         expect(page.locator("#chosen-name")).to_have_text(file.name)
@@ -128,16 +128,16 @@ def test_too_much_is_refused_in_words_and_nothing_is_lost(page: Page) -> None:
     steps.write(page, "typed before")
     steps.drop(page, large)
     expect(steps.problem(page)).to_have_text("This has 1.5 MiB, and at most 1 MiB are possible here.")
-    steps.choose(page, PDF)
+    steps.choose(page, SAFE)
     expect(steps.problem(page)).to_have_text(
         "A link holds a text or a file, not both. Please remove the text first."
     )
     expect(page.locator("#secret")).to_have_value("typed before")
     page.locator("#secret").fill("")
-    steps.choose(page, PDF)
+    steps.choose(page, SAFE)
     steps.choose(page, large)
     expect(steps.problem(page)).to_contain_text("1.5 MiB")
-    expect(page.locator("#chosen-name")).to_have_text(PDF.name)
+    expect(page.locator("#chosen-name")).to_have_text(SAFE.name)
     page.locator("#unchoose").click()
 
     page.locator("#secret").evaluate("(field) => { field.value = 'ü'.repeat(3 * 2 ** 18); }")

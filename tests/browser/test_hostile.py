@@ -166,7 +166,7 @@ def packed(texts: list[str], limit: int) -> list[str]:
 
 
 def run(page: Page, script: str, argument: object = None) -> Any:
-    """Evaluate ``async (given) => { … }`` with the helpers at hand."""
+    """Evaluate the body of ``async (given) => { … }``, with ``paste``, ``shown`` and ``until`` at hand."""
     return page.evaluate(f"async (given) => {{ {HELPERS} {script} }}", argument)
 
 
@@ -450,7 +450,7 @@ SINKS = {
 
 
 def test_no_text_becomes_markup_or_script(page: Page, trouble: Trouble, engine: str) -> None:
-    trouble.allow("against the policy|Content.Security.Policy|trusted|Trusted|TrustedScript|TrustedHTML")
+    trouble.allow("against the policy|Content.Security.Policy|[Tt]rusted")
     page.goto("/")
     assert page.evaluate("Boolean(window.trustedTypes)"), engine
     before = page.evaluate(SHAPE)
@@ -611,7 +611,6 @@ def test_no_other_site_can_show_a_page_in_a_frame(browser: Browser, site: Site, 
     assert len(frames) == 3
     for frame in frames:
         frame.wait_for_load_state()
-        assert frame.locator("main, h1").count() == 0 or site.url not in frame.url
         assert frame.locator("#main").count() == 0
     page.context.close()
 
