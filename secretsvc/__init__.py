@@ -4,6 +4,7 @@ From the bottom up; each module uses only what stands above it:
 
 =================  =======================================================================================
 ``errors``         everything that can go wrong, as one tree; knows nothing of HTTP
+``location``       the addresses of store and ledger, read and checked
 ``settings``       all settings; the only reader of the environment
 ``payload``        what is inside an envelope: header, content, padding
 ``envelope``       the client's half of the format: links, keys, sealing (docs/format.md)
@@ -13,13 +14,15 @@ From the bottom up; each module uses only what stands above it:
 ``tries``          reserving and settling tries at a password
 ``vault``          the rules: create, state, claim, done, revoke, unlock, report, request, answer
 ``serverside``     the server sealing and opening for those who cannot
-``node``           one Redis-compatible server as we use it
+``node``           a Redis-compatible server, or several in one, as we use them
 ``store``          records and receipts          ``lua/`` holds its rules,
-``ledger``         the set-once register of ends           and the ledger's
+``shard``          one node of the ledger                  and the ledger's
+``ledger``         the set-once register of ends, on its nodes
 ``tokens``         API tokens
 ``processes``      child processes, signals, locks
 ``embedded``       the embedded default: store and ledger as child processes
 ``backends``       store and ledger as the settings name them
+``hygiene``        what has ended leaves the disk: files of the store are written anew
 ``web``            Flask: API, pages, errors, limits, logs
 ``client``         the service's other end of the wire, for the command line
 ``terminal``       where the command line reads and writes: files, pipes, the terminal

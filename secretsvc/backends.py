@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import msgspec
 
 from . import atrest, embedded
 from .errors import LedgerUnavailable, Misconfigured, StoreUnavailable
-from .ledger import RedisLedger, epoch_number
-from .node import Node
+from .ledger import RedisLedger
+from .node import Node, open_node
 from .settings import Settings, variable
+from .shard import Shard
 from .store import RedisStore
 
 # What a server must be set to.  A ledger with its log cut short must not start as if nothing were missing.
@@ -29,18 +31,29 @@ LEDGER = {
 }
 MAX_CLOCK_DIFFERENCE = 5  # seconds
 HOME = Path(__file__).resolve().parent.parent
+log = logging.getLogger(__name__)
 
 
 def pair(conf: Settings) -> tuple[RedisStore, RedisLedger]:
     """Store and ledger, neither asked nor checked yet."""
     sockets = embedded.urls(Path(conf.data_dir))
     connections = conf.threads + 2
-    store_url, ledger_url = conf.redis_url or sockets.store, conf.ledger_urls or sockets.ledger
     store = RedisStore(
-        Node(store_url, connections=connections, unavailable=StoreUnavailable),
+        open_node(conf.redis_url or sockets.store, connections=connections, unavailable=StoreUnavailable),
         retention=conf.receipt_retention,
+        replicas=conf.wait_replicas,
     )
-    return store, RedisLedger(Node(ledger_url, connections=connections, unavailable=LedgerUnavailable))
+
+    def shard(number: int, url: str) -> Shard:
+        return Shard(
+            lambda prove: open_node(url, connections=connections, unavailable=LedgerUnavailable, prove=prove),
+            name=f"Node {number} of the ledger" if len(urls) > 1 else "The ledger",
+            marks=store.high_water,
+        )
+
+    urls = conf.ledgers or (sockets.ledger,)
+    shards = [shard(number, url) for number, url in enumerate(urls, 1)]
+    return store, RedisLedger(shards, store, lambda each: _check_ledger(conf, store, shards, each))
 
 
 def connect(conf: Settings) -> tuple[RedisStore, RedisLedger]:
@@ -48,25 +61,63 @@ def connect(conf: Settings) -> tuple[RedisStore, RedisLedger]:
 
     Raises:
         Misconfigured: naming the setting.
-        Unavailable: one of them does not answer.
+        Unavailable: the store, or all of the ledger, does not answer.
     """
     store, ledger = pair(conf)
-    store.node.check_settings("store", variable("redis_url"), STORE)
-    ledger.node.check_settings("ledger", variable("ledger_urls"), LEDGER)
-    _refuse_one_for_both(store, ledger)
-    if abs(store.node.time() - ledger.node.time()) > MAX_CLOCK_DIFFERENCE:
+    for number, server in enumerate(store.node.each_server()):
+        primary = number == 0
+        try:
+            with _overridable(conf):
+                server.check_settings("store", variable("redis_url"), STORE)
+        except StoreUnavailable:
+            if primary:
+                raise
+            log.warning("a replica of the store does not answer, so its settings were not checked")
+    ledger.start()
+    return store, ledger
+
+
+def _check_ledger(conf: Settings, store: RedisStore, shards: list[Shard], shard: Shard) -> None:
+    """Refuse a node of the ledger that could forget, that is the store, or whose clock is off."""
+    with _overridable(conf):
+        shard.node.check_settings("ledger", variable("ledger_urls"), LEDGER)
+    _refuse_one_for_both(store, shards, shard)
+    if abs(store.node.time() - shard.node.time()) > MAX_CLOCK_DIFFERENCE:
         raise Misconfigured(
             f"{variable('ledger_urls')}: the clocks of ledger and store differ by more than "
             f"{MAX_CLOCK_DIFFERENCE} seconds. Set them by NTP."
         )
-    ledger.start(store.high_water())
-    store.raise_high_water(*ledger.seen)
-    return store, ledger
 
 
-def _refuse_one_for_both(store: RedisStore, ledger: RedisLedger) -> None:
-    if store.node.info("server")["run_id"] == ledger.node.info("server")["run_id"]:
-        raise Misconfigured(f"{variable('ledger_urls')}: the ledger must not be the same server as the store.")
+@contextlib.contextmanager
+def _overridable(conf: Settings) -> Iterator[None]:
+    """A server's own settings are refused, or where the operator accepts them, complained of."""
+    try:
+        yield
+    except Misconfigured as error:
+        if not conf.accept_unsafe_servers:
+            override = f"{variable('accept_unsafe_servers')}=true"
+            raise Misconfigured(f"{error.detail} (To run on it nevertheless: {override}.)") from None
+        log.warning("accepted by %s: %s", variable("accept_unsafe_servers"), error.detail)
+
+
+def _refuse_one_for_both(store: RedisStore, shards: list[Shard], shard: Shard) -> None:
+    """The ledger must outlive what happens to the store, and one node must not answer for two."""
+    mine = _run_id(shard.node)
+    for server in store.node.each_server():
+        with contextlib.suppress(StoreUnavailable):
+            if _run_id(server) == mine:
+                raise Misconfigured(
+                    f"{variable('ledger_urls')}: the ledger must not be the same server as the store."
+                )
+    for other in shards:
+        with contextlib.suppress(LedgerUnavailable):
+            if other is not shard and _run_id(other.node) == mine:
+                raise Misconfigured(f"{variable('ledger_urls')}: two of its addresses are one server.")
+
+
+def _run_id(node: Node) -> str:
+    return node.info("server")["run_id"]
 
 
 # --- for the operator's commands -----------------------------------------------------------------------
@@ -92,7 +143,7 @@ def running(conf: Settings) -> Iterator[tuple[RedisStore, RedisLedger]]:
     """
     store, ledger = pair(conf)
     with contextlib.ExitStack() as stack:
-        stack.callback(ledger.node.close)
+        stack.callback(ledger.close)
         stack.callback(store.node.close)
         if conf.embedded and not store.node.is_up():
             # Before there are data: the service does not start on a store whose keyring it never saw.
@@ -101,18 +152,13 @@ def running(conf: Settings) -> Iterator[tuple[RedisStore, RedisLedger]]:
         yield store, ledger
 
 
-def new_epoch(store: RedisStore, ledger: RedisLedger) -> int:
-    """End everything unread: begin an epoch later than any that ledger or store has seen; its number.
-
-    Store and ledger agree afterwards, whatever became of the ledger before, and processes that run take it up
-    with the next thing they ask the ledger.
+def new_epoch(store: RedisStore, ledger: RedisLedger, *, lost: bool) -> int:
+    """See ``RedisLedger.new_epoch``; on servers that are not each other.
 
     Raises:
-        Unavailable: one of them does not answer; it may be repeated.
+        Misconfigured: naming what is wrong; nothing was changed.
+        Unavailable: the store or a node does not answer; it may be repeated.
     """
-    _refuse_one_for_both(store, ledger)
-    known = [epoch for epoch in (ledger.ruling(), *store.high_water()) if epoch]
-    number = max((epoch_number(epoch) for epoch in known), default=0) + 1
-    epoch = ledger.begin_epoch(number)
-    store.raise_high_water(epoch, 0)
-    return epoch_number(epoch)
+    for shard in ledger.shards:
+        _refuse_one_for_both(store, list(ledger.shards), shard)
+    return ledger.new_epoch(lost=lost)

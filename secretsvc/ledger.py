@@ -1,112 +1,94 @@
-"""The ledger: a set-once register of ends, on a server apart from the secrets.
+"""The ledger: a set-once register of ends, on servers apart from the secrets.
 
 It exists because the store alone cannot be trusted with "once": a failover, a cut AOF tail or a restored
 backup brings a used secret back to life there.  An entry, once written here, decides for good.
 
-Keys, all with the prefix ``ss:``:
-
-======================  ==================================================================================
-``ss:e:<id>``           entry: s state, c claimant's hash, t time in ms, r time of the winner's first repeat,
-                        d done
-``ss:epoch``            id (12 bytes: number, 8 random), number, began (ms); b<number> when each one began
-``ss:sequence``         how many ends this epoch has seen; it only grows while the epoch lasts
-======================  ==================================================================================
+Its nodes are shards.  Every record names the epoch of the node that will decide it, so each node decides its
+own share and knows nothing of the others: one that is down makes its share wait, and nothing else.  No node is
+ever asked in place of another, and none has a copy: two that disagree would be two answers.
 """
 
 from __future__ import annotations
 
-import os
-import struct
+import contextlib
+import logging
 import threading
 import time
-from collections.abc import Mapping
-from typing import get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
-from .envelope import b64
-from .errors import LedgerUnavailable, Misconfigured
-from .model import End, Verdict, Word
-from .node import Node
+from .errors import LedgerUnavailable, Misconfigured, Unavailable
+from .model import End, Verdict
+from .shard import FRESH, RETIRED, Shard, Stranger, Told, epoch_number
 
-EPOCH, SEQUENCE = "ss:epoch", "ss:sequence"
-WORDS: dict[bytes, Word] = {word.encode(): word for word in get_args(Word)}
-FRESH = 1.0  # seconds an epoch may be used for new records without asking again
+log = logging.getLogger(__name__)
 
 
-def epoch_number(epoch: bytes) -> int:
-    """Which epoch came later: the number in its first four bytes."""
-    return int(struct.unpack(">I", epoch[:4])[0])
+class Marks(Protocol):
+    """High-water marks of the ledger, kept apart from it."""
+
+    def high_water(self) -> dict[bytes, int]:
+        """The highest sequence seen in each epoch."""
+
+    def raise_high_water(self, epoch: bytes, sequence: int) -> None:
+        """Keep a mark; it never goes down."""
 
 
 class RedisLedger:
-    """The ledger on one Redis-compatible server.
+    """The ledger on one or several Redis-compatible servers.
 
-    It remembers the newest epoch and the highest sequence it has seen, and takes no answer from a node that
-    is behind: such a node was rolled back or replaced, and would decide again what is decided.
+    Args:
+        shards: its nodes.
+        marks: where their high-water marks are.
+        check: refuses a node that could forget, by raising ``Misconfigured``; asked once of each.
     """
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self._lock = threading.Lock()
-        self._epoch = b""
-        self._sequence = 0
-        self._asked = float("-inf")
+    def __init__(
+        self, shards: Sequence[Shard], marks: Marks, check: Callable[[Shard], None] = lambda shard: None
+    ) -> None:
+        self.shards = tuple(shards)
+        self._marks = marks
+        self._check = check
+        self._checked: set[Shard] = set()
+        self._admitting = threading.Lock()
+        self._admitted_at = float("-inf")
 
-    @property
-    def seen(self) -> tuple[bytes, int]:
-        """Newest epoch and highest sequence seen, for the high-water mark in the store."""
-        with self._lock:
-            return self._epoch, self._sequence
-
-    def start(self, seen: Mapping[bytes, int]) -> None:
-        """Check the node against the high-water marks that the store keeps; begin the first epoch if new.
+    def start(self) -> None:
+        """Admit the nodes.  One that does not answer is admitted when it does, if another one answers.
 
         Raises:
-            Misconfigured: the node was emptied, swapped or rolled back.
-            LedgerUnavailable: it cannot be asked.
+            Misconfigured: a node was emptied, swapped or rolled back, or one is missing.
+            LedgerUnavailable: none answers.
+            StoreUnavailable: the high-water marks cannot be read.
         """
-        if not seen:
-            self.begin_epoch(1, first=True)
-        for epoch, sequence in seen.items():
-            self._learn(epoch, sequence)
-        epoch, sequence = self._ask()
-        known, highest = self.seen
-        if not epoch or epoch_number(epoch) < epoch_number(known) or (epoch == known and sequence < highest):
-            raise Misconfigured(
-                "The ledger is older than what this service has seen of it: it was emptied, replaced or "
-                "restored. Bring the real one back, or end everything unread with 'secretsvc ledger new-epoch'."
-            )
-        if epoch_number(epoch) == epoch_number(known) and epoch != known:
-            raise Misconfigured("The ledger is not the one this service has used before.")
-        self._learn(epoch, sequence)
+        self._admit()
+        if not any(shard.told.epoch for shard in self.shards):
+            raise LedgerUnavailable
 
-    def begin_epoch(self, number: int, *, first: bool = False) -> bytes:
-        """Begin an epoch: all unread secrets of earlier ones are ended.  With ``first`` only if none rules."""
-        epoch = struct.pack(">I", number) + os.urandom(8)
-        found, _, sequence = self.node.run(
-            "ledger_epoch", [EPOCH, SEQUENCE], epoch, number, "first" if first else ""
-        )
-        self._learn(found, sequence)
-        return bytes(found)
+    def up(self) -> tuple[int, int]:
+        """How many nodes answer and are believed, and how many there are."""
+        self._admit_late()
+        return sum(bool(shard.told.epoch and shard.node.is_up()) for shard in self.shards), len(self.shards)
 
-    def ruling(self) -> bytes:
-        """The epoch the node itself says, whatever its past; empty where there is none."""
-        return self._ask()[0]
+    def close(self) -> None:
+        """Close all connections."""
+        for shard in self.shards:
+            shard.node.close()
 
-    def epoch(self) -> bytes:
-        """The epoch that rules now, asked at most once a second.
+    def epoch(self, id: bytes) -> bytes:
+        """See ``model.Ledger.epoch``: spread by id, past nodes that do not answer."""
+        first = id[0] % len(self.shards)
+        for shard in (*self.shards[first:], *self.shards[:first]):
+            try:
+                return shard.epoch()
+            except LedgerUnavailable:
+                continue
+        self._admit_late()
+        raise LedgerUnavailable
 
-        Raises:
-            LedgerUnavailable: it cannot be asked, or the node is behind.
-        """
-        if time.monotonic() - self._asked > FRESH:
-            known, highest = self.seen
-            epoch, sequence = self._ask()
-            _refuse_swapped(epoch, known)
-            if epoch == known and sequence < highest:
-                raise LedgerUnavailable
-            self._learn(epoch, sequence)
-            self._asked = time.monotonic()
-        return self._epoch
+    def rules(self, epoch: bytes) -> bool:
+        """See ``model.Ledger.rules``."""
+        return self._shard(epoch).epoch() == epoch
 
     def end(
         self,
@@ -120,68 +102,138 @@ class RedisLedger:
         keep_until: int,
     ) -> Verdict:
         """See ``model.Ledger.end``; times in seconds since 1970, the window in seconds."""
-        keys = [f"ss:e:{b64(id)}", EPOCH, SEQUENCE]
-        times = (expires_at * 1000, window * 1000, keep_until * 1000)
-        seen = self.seen
-        found = self.node.run("ledger_end", keys, epoch, *_lowest(epoch, seen), end, claimant, *times)
-        return self._verdict(seen[0], *found)
+        times_ms = (expires_at * 1000, window * 1000, keep_until * 1000)
+        return self._shard(epoch).end(id, epoch, end, claimant, *times_ms)
 
     def peek(self, id: bytes, epoch: bytes) -> Verdict:
         """See ``model.Ledger.peek``."""
-        keys = [f"ss:e:{b64(id)}", EPOCH, SEQUENCE]
-        seen = self.seen
-        return self._verdict(seen[0], *self.node.run("ledger_peek", keys, epoch, *_lowest(epoch, seen)))
+        return self._shard(epoch).peek(id, epoch)
 
     def done(self, id: bytes, epoch: bytes, claimant: bytes) -> Verdict:
         """See ``model.Ledger.done``."""
-        word, state, ended_ms = self.node.run("ledger_done", [f"ss:e:{b64(id)}", EPOCH], epoch, claimant)
-        if word == b"behind":
-            raise LedgerUnavailable
-        return Verdict(WORDS[word], state.decode(), ended_ms // 1000)
+        return self._shard(epoch).done(id, epoch, claimant)
 
-    def _verdict(
-        self,
-        known: bytes,
-        word: bytes,
-        epoch: bytes,
-        sequence: int,
-        now_ms: int,
-        state: bytes,
-        ended_ms: int,
-        claimant: bytes = b"",
-    ) -> Verdict:
-        """An answer, judged by what was known when the question was sent.
+    def new_epoch(self, *, lost: bool = False) -> int:
+        """End everything unread: begin an epoch, later than any that was seen, on every node.
 
-        What other threads have learnt meanwhile says nothing about it: the answer may simply be older.
+        Nodes and marks agree afterwards, whatever became of a node before, and processes that run take it up
+        with the next thing they ask.  May be repeated.
+
+        Args:
+            lost: end only what nodes have to decide that are lost, emptied, replaced or rolled back.
+
+        Returns:
+            The number of the epoch, or 0 where nothing was lost.
+
+        Raises:
+            Misconfigured: naming a node that does not answer.
+            StoreUnavailable: the high-water marks cannot be read or kept.
         """
-        if word == b"behind":
-            raise LedgerUnavailable
-        _refuse_swapped(epoch, known)
-        self._learn(epoch, sequence)
-        return Verdict(
-            WORDS[word], state.decode(), ended_ms // 1000, claimant, (epoch, sequence), now_ms / 1000
-        )
+        found = {shard: self._told(shard) for shard in self.shards}
+        marks = self._marks.high_water()
+        known = {epoch for told in found.values() for epoch in told.epochs}
+        gone = tuple(epoch for epoch in marks if epoch not in known)
+        bad = [shard for shard, told in found.items() if not lost or _lost(told, marks)]
+        missing = [epoch for epoch in gone if marks[epoch] < RETIRED]
+        if not bad and not missing:
+            return 0
+        number = max(map(epoch_number, (*known, *marks)), default=0) + 1
+        for shard in bad:
+            told = shard.begin(number, lost=gone)
+            self._marks.raise_high_water(told.epoch, told.sequence)
+        if not bad:
+            self.shards[0].begin(0, lost=gone)
+        ended = [found[shard].epoch for shard in bad if found[shard].epoch]
+        for epoch in (*gone, *ended):
+            self._marks.raise_high_water(epoch, RETIRED)
+        for shard in self.shards:
+            if shard.told.epoch:
+                shard.refresh()
+        return number
 
-    def _ask(self) -> tuple[bytes, int]:
-        epoch = self.node.command("HGET", EPOCH, "id") or b""
-        return epoch, int(self.node.command("GET", SEQUENCE) or 0)
+    def _told(self, shard: Shard) -> Told:
+        try:
+            return shard.ask()
+        except LedgerUnavailable:
+            raise Misconfigured(f"{shard.name} does not answer. Nothing was changed.") from None
 
-    def _learn(self, epoch: bytes, sequence: int) -> None:
-        with self._lock:
-            if not self._epoch or epoch_number(epoch) > epoch_number(self._epoch):
-                self._epoch, self._sequence = epoch, sequence
-            elif epoch == self._epoch:
-                self._sequence = max(self._sequence, sequence)
+    def _shard(self, epoch: bytes) -> Shard:
+        """The node that decides what was sealed under this epoch.
 
-
-def _lowest(epoch: bytes, seen: tuple[bytes, int]) -> tuple[int, int]:
-    """Lowest epoch number and sequence to accept an answer from; a record's own epoch was seen too."""
-    known, sequence = seen
-    newest = max(epoch_number(known) if known else 0, epoch_number(epoch))
-    return newest, sequence if known and epoch_number(known) == newest else 0
-
-
-def _refuse_swapped(epoch: bytes, known: bytes) -> None:
-    """A later epoch has a higher number; anything else but the known one is no ledger of ours."""
-    if not epoch or (known and epoch != known and epoch_number(epoch) <= epoch_number(known)):
+        Raises:
+            LedgerUnavailable: it is not among those admitted; it may come back.
+        """
+        for again in (False, True):
+            for shard in self.shards:
+                if epoch in shard.told.epochs:
+                    return shard
+            if not again:
+                self._admit_late(ask=True)
         raise LedgerUnavailable
+
+    def _admit(self) -> None:
+        marks = self._marks.high_water()
+        new: dict[Shard, Told] = {}
+        refused: Misconfigured | None = None
+        down = False
+        for shard in self.shards:
+            if shard.told.epoch:
+                continue
+            try:
+                told = shard.ask()
+                if shard not in self._checked:
+                    self._check(shard)
+                    self._checked.add(shard)
+                shard.admit(told, marks)
+                self._marks.raise_high_water(told.epoch, told.sequence)
+            except LedgerUnavailable:
+                log.warning("%s does not answer", shard.name)
+                down = True
+            except Stranger:
+                new[shard] = told
+            except Misconfigured as error:
+                refused = refused or error
+        if refused:
+            raise refused
+        self._admit_new(new, marks, down=down)
+
+    def _admit_new(self, new: Mapping[Shard, Told], marks: Mapping[bytes, int], *, down: bool) -> None:
+        """Admit nodes that nobody has seen: to a new ledger, or to one of which nothing is missing."""
+        known = {epoch for shard in self.shards for epoch in shard.told.epochs}
+        missing = [epoch for epoch, mark in marks.items() if mark < RETIRED and epoch not in known]
+        if missing and down:
+            for shard in new:
+                log.warning("%s is new, and waits until all the others answer", shard.name)
+            return
+        if missing and not new:
+            raise Misconfigured(
+                "A node of the ledger is missing: the settings name it no longer. Bring it back, or end what "
+                "it would have decided with 'secretsvc ledger new-epoch --lost'."
+            )
+        for shard, told in new.items():
+            if missing:
+                shard.admit(told, marks)  # raises, and says why
+            found = told if told.epoch else shard.begin(max(map(epoch_number, marks), default=1), first=True)
+            self._marks.raise_high_water(found.epoch, found.sequence)
+            shard.adopt(found)
+
+    def _admit_late(self, *, ask: bool = False) -> None:
+        """Look again at nodes that were not admitted, at most once a second; with ``ask`` at all of them."""
+        with self._admitting:
+            believed = [shard for shard in self.shards if shard.told.epoch]
+            if time.monotonic() - self._admitted_at < FRESH or (len(believed) == len(self.shards) and not ask):
+                return
+            for shard in believed if ask else ():
+                with contextlib.suppress(LedgerUnavailable):
+                    shard.refresh()
+            try:
+                self._admit()
+            except Misconfigured as error:
+                log.error("%s", error.detail)  # noqa: TRY400 - the sentence says it all
+            except Unavailable:
+                log.warning("the ledger's marks could not be read")
+            self._admitted_at = time.monotonic()
+
+
+def _lost(told: Told, marks: Mapping[bytes, int]) -> bool:
+    return not told.epoch or told.sequence < marks.get(told.epoch, 0) or not (told.epochs & marks.keys())

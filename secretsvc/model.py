@@ -172,8 +172,11 @@ class Store(Protocol):
 class Ledger(Protocol):
     """The set-once register of ends.  Every call raises LedgerUnavailable when its answer is not clear."""
 
-    def epoch(self) -> bytes:
-        """The epoch that rules now, to be bound into new records; 12 bytes."""
+    def epoch(self, id: bytes) -> bytes:
+        """The epoch to bind into a new record; 12 bytes.  It says which node will decide."""
+
+    def rules(self, epoch: bytes) -> bool:
+        """Whether this epoch rules still."""
 
     def end(
         self,

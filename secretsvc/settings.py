@@ -13,11 +13,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
+from . import location
 from .errors import Misconfigured
 
 PREFIX = "SECRETSVC_"
@@ -47,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     data_dir: str = "instance"
     redis_url: str = ""
     ledger_urls: str = ""
+    wait_replicas: Annotated[int, Meta(ge=0, le=10)] = 0
+    accept_unsafe_servers: bool = False
     embedded_memory: Annotated[int, Meta(ge=16 * 2**20)] = 512 * 2**20
     keyring_file: str = ""
     create: Literal["anyone", "staff", "nobody"] = "anyone"
@@ -54,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     default_expires_in: Annotated[int, Meta(ge=MIN_EXPIRES_IN, le=MAX_EXPIRES_IN)] = 7 * 86400
     receipt_retention: Annotated[int, Meta(ge=86400, le=366 * 86400)] = 30 * 86400
     retry_window: Annotated[int, Meta(ge=1, le=600)] = 60
+    rewrite_every: Annotated[int, Meta(ge=60)] = 3600
     max_secret_bytes: Annotated[int, Meta(ge=1024, le=64 * 2**20)] = 2**20
     password_tries: Annotated[int, Meta(ge=1, le=100)] = 5
     argon2_memory_kib: Annotated[int, Meta(ge=7168, le=262_144)] = 19_456
@@ -91,6 +94,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def https(self) -> bool:
         """Whether people reach the service over https."""
         return self.base_url.startswith("https:")
+
+    @property
+    def ledgers(self) -> tuple[str, ...]:
+        """The addresses of the ledger's nodes; none where it is embedded."""
+        return tuple(url.strip() for url in self.ledger_urls.split(",") if url.strip())
 
     @property
     def embedded(self) -> bool:
@@ -162,10 +170,16 @@ def _check(settings: Settings) -> None:
     for field in ("public_url", "server"):
         if getattr(settings, field):
             _check_origin(field, getattr(settings, field))
-    for field in ("redis_url", "ledger_urls"):
-        for url in filter(None, getattr(settings, field).split(",")):
-            if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
-                raise Misconfigured(f"{variable(field)}: expected redis://, rediss:// or unix://.")
+    for field, url in (("redis_url", settings.redis_url), *(("ledger_urls", url) for url in settings.ledgers)):
+        try:
+            kind = location.parse(url).kind if url else "server"
+        except ValueError as error:
+            raise Misconfigured(f"{variable(field)}: {error}.") from None
+        if field == "ledger_urls" and kind != "server":
+            raise Misconfigured(
+                f"{variable(field)}: each node is a single server, since one that fails over forgets. "
+                "For more of them, list several with commas between."
+            )
     for field in _PAGES:
         if not re.fullmatch(r"(https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?([/?#]\S*)?)?", getattr(settings, field)):
             raise Misconfigured(f"{variable(field)}: expected an address, as in https://example.org/page.")
@@ -179,11 +193,12 @@ def _check(settings: Settings) -> None:
         )
     if settings.ledger_urls and not settings.redis_url:
         raise Misconfigured(f"{variable('redis_url')} is missing: {variable('ledger_urls')} goes with it.")
-    for field in ("redis_url", "ledger_urls"):
-        if "," in getattr(settings, field):
-            raise Misconfigured(f"{variable(field)}: this version uses exactly one server.")
-    if settings.redis_url and settings.redis_url == settings.ledger_urls:
+    if settings.redis_url in settings.ledgers:
         raise Misconfigured(f"{variable('ledger_urls')}: the ledger must not be the store.")
+    if len(set(settings.ledgers)) < len(settings.ledgers):
+        raise Misconfigured(f"{variable('ledger_urls')}: names one server twice.")
+    if settings.wait_replicas and not settings.redis_url:
+        raise Misconfigured(f"{variable('wait_replicas')}: the embedded store has no replicas.")
 
 
 def _check_origin(field: str, url: str) -> None:

@@ -28,6 +28,7 @@ from .envelope import b64
 from .model import ClockOff, Look, Receipt, Verdict
 from .node import Argument, Node
 
+SEEN = "ss:seen"
 RESERVED_MS = 30_000
 REMEMBER = 86_400
 
@@ -38,11 +39,13 @@ class RedisStore:
     Args:
         node: the connection.
         retention: seconds a receipt is kept after the expiry.
+        replicas: how many replicas have to confirm a new secret, request or answer.
     """
 
-    def __init__(self, node: Node, *, retention: int) -> None:
+    def __init__(self, node: Node, *, retention: int, replicas: int = 0) -> None:
         self.node = node
         self.retention = retention
+        self.replicas = replicas
         self._offset: float | None = None
 
     def now(self) -> float:
@@ -71,6 +74,7 @@ class RedisStore:
             receipt.expires_at + self.retention,
             record or b"",
             *_fields(receipt, receipt_hash),
+            replicas=self.replicas,
         )
         self._learn(now_ms)
         if word == b"clock":
@@ -91,6 +95,7 @@ class RedisStore:
             *fields,
             "facts",
             receipt.facts or "{}",
+            replicas=self.replicas,
         )
         self._learn(now_ms)
         if word == b"clock":
@@ -101,11 +106,8 @@ class RedisStore:
     def mark(self, id: bytes, verdict: Verdict, *, life_ms: int, reservation: str = "") -> None:
         """See ``model.Store.mark``; the ledger's high-water mark goes along in the same round trip."""
         arguments = (verdict.state, verdict.ended_at, life_ms, reservation)
-        if verdict.seen is None:
-            self.node.run("mark", _keys(id), *arguments)
-        else:
-            epoch, sequence = verdict.seen
-            self.node.run_with(("ZADD", "ss:seen", "GT", sequence, epoch), "mark", _keys(id), *arguments)
+        before = ("ZADD", SEEN, "GT", verdict.seen[1], verdict.seen[0]) if verdict.seen else ()
+        self.node.run("mark", _keys(id), *arguments, before=before)
 
     def reserve(
         self, id: bytes, reservation: str, *, cap: int
@@ -128,17 +130,19 @@ class RedisStore:
 
     def remember(self, key: bytes, value: bytes) -> bytes | None:
         """See ``model.Store.remember``."""
-        found: bytes | None = self.node.command("SET", f"ss:i:{b64(key)}", value, "NX", "GET", "EX", REMEMBER)
+        found: bytes | None = self.node.command(
+            "SET", f"ss:i:{b64(key)}", value, "NX", "GET", "EX", REMEMBER, get=True
+        )
         return found
 
     def high_water(self) -> dict[bytes, int]:
         """The highest sequence seen in each ledger epoch."""
-        flat = self.node.command("ZRANGE", "ss:seen", 0, -1, "WITHSCORES")
+        flat = self.node.command("ZRANGE", SEEN, 0, -1, "WITHSCORES")
         return {epoch: int(float(score)) for epoch, score in zip(flat[::2], flat[1::2], strict=True) if epoch}
 
     def raise_high_water(self, epoch: bytes, sequence: int) -> None:
         """Keep a mark of the ledger; it never goes down."""
-        self.node.command("ZADD", "ss:seen", "GT", sequence, epoch)
+        self.node.command("ZADD", SEEN, "GT", sequence, epoch)
 
     def _learn(self, now_ms: int) -> None:
         self._offset = now_ms / 1000 - time.time()

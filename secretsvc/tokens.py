@@ -84,8 +84,7 @@ class Tokens:
 
     def revoke(self, name: str) -> bool:
         """Whether there was a token of this name; whatever bears it is now void."""
-        flat = self.node.command("HGETALL", TOKENS)
-        rows = zip(flat[::2], flat[1::2], strict=True)
+        rows = self.node.command("HGETALL", TOKENS).items()
         found = [key for key, value in rows if msgspec.json.decode(value, type=ApiToken).name == name]
         return bool(found) and bool(self.node.command("HDEL", TOKENS, *found))
 

@@ -163,9 +163,9 @@ class Vault:
             found = self.store.create(new.id, receipt, sha256(receipt_token), record)
             return found or receipt, found is None
 
-        epoch = self.ledger.epoch()
+        epoch = self.ledger.epoch(new.id)
         receipt, is_new = _with_right_clock(attempt)
-        if is_new and self.ledger.epoch() == epoch:
+        if is_new and self.ledger.rules(epoch):
             return Created(_view(new.id, receipt), receipt_token)
         if receipt.key_name != key_name or not hmac.compare_digest(receipt.fingerprint, fingerprint):
             receipt_token = self._repeated(new, receipt)

@@ -23,7 +23,12 @@ from flask import Flask
 import app as composition
 from secretsvc import atrest, envelope, settings
 from secretsvc.envelope import Payload, b64, unb64
+from secretsvc.errors import LedgerUnavailable
+from secretsvc.ledger import RedisLedger
+from secretsvc.node import open_node
 from secretsvc.settings import Settings
+from secretsvc.shard import Shard
+from secretsvc.store import RedisStore
 from secretsvc.web.service import Service
 from tests.servers import Server, free_port, start_server
 
@@ -65,6 +70,19 @@ class Backends:
         """Forget everything, on both."""
         for server in (self.store, self.ledger):
             server.client().flushall()
+
+
+def ledger_at(urls: list[str], store: RedisStore) -> RedisLedger:
+    """The ledger on these servers as a process knows it that has just begun, with its marks in this store."""
+
+    def shard(number: int, url: str) -> Shard:
+        return Shard(
+            lambda prove: open_node(url, connections=4, unavailable=LedgerUnavailable, prove=prove),
+            name=f"Node {number} of the ledger",
+            marks=store.high_water,
+        )
+
+    return RedisLedger([shard(number, url) for number, url in enumerate(urls, 1)], store)
 
 
 def settings_variable(name: str) -> str:
@@ -133,7 +151,7 @@ def web(
         process = subprocess.Popen(argv, cwd=ROOT, env=env, stdout=file, stderr=file)
     running = Web(port, process, log)
     try:
-        wait_until(lambda: running.client().get("/healthz").status == 200 or process.poll() is not None)
+        wait_until(lambda: process.poll() is not None or running.client().get("/healthz").status == 200)
         if process.poll() is not None:
             raise AssertionError(log.read_text()[-3000:])
         yield running

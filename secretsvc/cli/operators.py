@@ -17,8 +17,8 @@ import msgspec
 
 from .. import atrest, backends, settings, terminal
 from ..errors import Misconfigured
-from ..ledger import FRESH
 from ..settings import MAX_EXPIRES_IN, Settings
+from ..shard import FRESH
 from ..terminal import OutputFailed, say
 from ..tokens import ApiToken, Tokens
 from .ends import NotConfirmed, Refused, Unknown, Usage
@@ -35,7 +35,7 @@ def keys() -> None:
 
 @keys.command("list")
 def list_keys() -> None:
-    """Name the keys, newest first; never shows them."""
+    """Name the keys, the one that seals first; never shows them."""
     keyring = atrest.load_keyring(_operator().keyring_path)
     lines = [f"{name}\t{'seals, opens' if name == keyring.newest else 'opens'}\n" for name in keyring.names]
     terminal.write_output("".join(lines).encode())
@@ -43,8 +43,13 @@ def list_keys() -> None:
 
 @keys.command()
 @click.argument("name", required=False)
-def add(name: str | None) -> None:
-    """Put a fresh random key first: it seals from the next restart on.  NAME is today's date by default."""
+@click.option("--last", is_flag=True, help="Put it last: it opens, and seals nothing until it is promoted.")
+def add(name: str | None, *, last: bool) -> None:
+    """Put a fresh random key first: it seals from the next restart on.  NAME is today's date by default.
+
+    With several web servers use --last: what a key seals opens only where it is known, so all of them must know
+    it before one seals with it.
+    """
     conf = _operator()
     with _keyring(conf) as (path, known):
         name = name or _todays(known)
@@ -54,8 +59,21 @@ def add(name: str | None) -> None:
             raise Usage("A key's name has 1-16 letters, digits, dots, dashes or underscores.")
         if not known and conf.embedded:
             atrest.refuse_data_without_keyring(path, Path(conf.data_dir))
-        _save_keyring(path, {name: secrets.token_bytes(32), **known})
-    say(f"Restart the service to seal with {name!r}. Back up {path} apart from the data.")
+        fresh = {name: secrets.token_bytes(32)}
+        _save_keyring(path, {**known, **fresh} if last else {**fresh, **known})
+    does = "open" if last and known else "seal"
+    say(f"Restart the service to {does} with {name!r}. Back up {path} apart from the data.")
+
+
+@keys.command()
+@click.argument("name")
+def promote(name: str) -> None:
+    """Put the key NAME first: it seals from the next restart on, and the others go on opening."""
+    with _keyring(_operator()) as (path, known):
+        if name not in known:
+            raise Unknown("There is no key of this name.")
+        _save_keyring(path, {name: known[name], **known})
+    say(f"Restart the service to seal with {name!r}.")
 
 
 @keys.command()
@@ -129,19 +147,28 @@ def ledger() -> None:
 
 
 @ledger.command("new-epoch")
+@click.option("--lost", is_flag=True, help="Only the share of nodes that are lost, emptied or restored.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def new_epoch(yes: bool) -> None:
+def new_epoch(*, lost: bool, yes: bool) -> None:
     """End everything unread, after a backup of store or ledger was restored or the ledger was lost.
 
     What was opened since the backup cannot be told from what was not: so nothing of that time opens any more.
     What is created from now on does. Processes that run need no restart.
+
+    With --lost, what the other nodes of the ledger decide stays as it is. That is for a lost node, not for a
+    restored store.
     """
     conf = _operator()
-    _confirm("Every secret and request that is not opened yet ends for good. Go on?", yes)
+    which = "that a lost node of the ledger would decide" if lost else "that is not opened yet"
+    _confirm(f"Every secret and request {which} ends for good. Go on?", yes)
     with backends.running(conf) as (store, register):
-        number = backends.new_epoch(store, register)
+        number = backends.new_epoch(store, register, lost=lost)
         time.sleep(FRESH + 0.5)  # until every process has asked again: from here on, what is created lives
-    say(f"Epoch {number} has begun: everything unread of earlier ones is ended.")
+    if number:
+        share = "what lost nodes would have decided" if lost else "everything unread of earlier ones"
+        say(f"Epoch {number} has begun: {share} is ended.")
+    else:
+        say("No node is lost. Nothing was changed.")
 
 
 def _operator() -> Settings:

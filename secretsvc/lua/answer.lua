@@ -11,6 +11,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local found = redis.call('HMGET', KEYS[1], 's', 'x', 'ab')
 if found[3] == ARGV[5] then
+  redis.call('PEXPIREAT', KEYS[1], redis.call('PEXPIRETIME', KEYS[1])) -- a write, for replicas to confirm
   return {'again', now}
 end
 if found[1] ~= 'waiting' or now >= found[2] * 1000 then

@@ -8,10 +8,12 @@
 --         | {"exists", now in ms, receipt fields and values} (nothing changed)
 --
 -- Safe to repeat: the second run finds the first one's receipt.  Both keys get their end in the same script.
+-- A receipt that is there gets its own end once more: a write, for replicas to confirm all that came before it.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local receipt = redis.call('HGETALL', KEYS[1])
 if #receipt > 0 then
+  redis.call('PEXPIREAT', KEYS[1], redis.call('PEXPIRETIME', KEYS[1]))
   return {'exists', now, receipt}
 end
 if math.abs(now - ARGV[1] * 1000) > 5000 then

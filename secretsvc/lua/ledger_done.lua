@@ -1,21 +1,26 @@
 #!lua
 -- The winner has what it came for: close its retry window at once.
 --
--- KEYS    1 entry   2 epoch
--- ARGV    1 the record's epoch   2 claimant
+-- KEYS    1 entry   2 epoch   3 sequence
+-- ARGV    1 the record's epoch   2 the epoch that the app has seen rule here   3 highest sequence it has seen then
+--         4 claimant
 -- returns {"done" | "open" (nobody has ended it) | "ended" (by somebody else) | "epoch" | "behind",
---          state, ended at in ms}
+--          the epoch that rules, sequence, now in ms, state, ended at in ms}
 --
 -- Safe to repeat.  It only ever takes away.
-local epoch = redis.call('HGET', KEYS[2], 'id')
-if not epoch then return {'behind', '', 0} end
-if struct.unpack('>I4', epoch) < struct.unpack('>I4', ARGV[1]) then return {'behind', '', 0} end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local epoch, followed, over = unpack(redis.call('HMGET', KEYS[2], 'id', 'f' .. ARGV[2], 'f' .. ARGV[1]))
+local sequence = tonumber(redis.call('GET', KEYS[3]) or 0)
+if not epoch or (epoch ~= ARGV[2] and not followed) or (epoch == ARGV[2] and sequence < tonumber(ARGV[3]))
+  or (epoch ~= ARGV[1] and not over) then
+  return {'behind', epoch or '', sequence, now, '', 0}
+end
 local state, claimant, at = unpack(redis.call('HMGET', KEYS[1], 's', 'c', 't'))
 if not state and epoch ~= ARGV[1] then
-  local began = redis.call('HGET', KEYS[2], 'b' .. struct.unpack('>I4', ARGV[1]) + 1)
-  return {'epoch', 'revoked', tonumber(began or redis.call('HGET', KEYS[2], 'began'))}
+  return {'epoch', epoch, sequence, now, 'revoked', tonumber(over)}
 end
-if not state then return {'open', '', 0} end
-if state ~= 'opened' or claimant ~= ARGV[2] then return {'ended', state, tonumber(at)} end
+if not state then return {'open', epoch, sequence, now, '', 0} end
+if state ~= 'opened' or claimant ~= ARGV[4] then return {'ended', epoch, sequence, now, state, tonumber(at)} end
 redis.call('HSET', KEYS[1], 'd', 1)
-return {'done', state, tonumber(at)}
+return {'done', epoch, sequence, now, state, tonumber(at)}

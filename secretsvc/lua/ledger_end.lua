@@ -2,48 +2,45 @@
 -- End a secret: the one decision, taken once, on the ledger's clock.  Nothing else decides.
 --
 -- KEYS    1 entry   2 epoch   3 sequence
--- ARGV    1 the record's epoch   2 newest epoch number the app has seen   3 highest sequence it has seen there
+-- ARGV    1 the record's epoch   2 the epoch that the app has seen rule here   3 highest sequence it has seen then
 --         4 "opened" or "revoked"   5 claimant   6 the record's expiry in ms   7 retry window in ms
 --         8 end of the entry in ms
--- returns {verdict, node's epoch, sequence, now in ms, state, ended at in ms}
+-- returns {verdict, the epoch that rules, sequence, now in ms, state, ended at in ms}
 --         "won" | "again" (the winner, within its window) | "ended" (by somebody else, or the window is over)
---         | "expired" | "epoch" (another epoch rules here; ended at: when the next one began) | "behind" (nothing decided)
+--         | "expired" | "epoch" (a later epoch of this node rules; ended at: when the next one began)
+--         | "behind" (this node is not what the app has seen, or never had the record's epoch: nothing decided)
 --
--- The order is the promise.  A node that is empty or older than what the app has seen says nothing; an entry
--- answers before a new epoch and before the clock do, so a true end is never told as another; and the HSET below
--- is the only commit.
+-- The order is the promise.  A node that is empty, another, or older than what the app has seen says nothing; an
+-- entry answers before a new epoch and before the clock do, so a true end is never told as another; and the HSET
+-- below is the only commit.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local epoch = redis.call('HMGET', KEYS[2], 'id', 'number', 'began')
+local epoch, followed, over = unpack(redis.call('HMGET', KEYS[2], 'id', 'f' .. ARGV[2], 'f' .. ARGV[1]))
 local sequence = tonumber(redis.call('GET', KEYS[3]) or 0)
-if not epoch[1] or tonumber(epoch[2]) < tonumber(ARGV[2])
-  or (tonumber(epoch[2]) == tonumber(ARGV[2]) and sequence < tonumber(ARGV[3])) then
-  return {'behind', epoch[1] or '', sequence, now, '', 0}
+if not epoch or (epoch ~= ARGV[2] and not followed) or (epoch == ARGV[2] and sequence < tonumber(ARGV[3]))
+  or (epoch ~= ARGV[1] and not over) then
+  return {'behind', epoch or '', sequence, now, '', 0}
 end
 local state, claimant, at, repeated, done = unpack(redis.call('HMGET', KEYS[1], 's', 'c', 't', 'r', 'd'))
 if state then
   local mine = state == ARGV[4] and claimant == ARGV[5]
   local again = mine and state == 'revoked'
-  if mine and state == 'opened' and epoch[1] == ARGV[1] and not done and now < tonumber(ARGV[6]) then
+  if mine and state == 'opened' and epoch == ARGV[1] and not done and now < tonumber(ARGV[6]) then
     again = now <= tonumber(repeated or at) + tonumber(ARGV[7])
     if again and not repeated then
       redis.call('HSET', KEYS[1], 'r', now)
     end
   end
-  return {again and 'again' or 'ended', epoch[1], sequence, now, state, tonumber(at)}
+  return {again and 'again' or 'ended', epoch, sequence, now, state, tonumber(at)}
 end
 
-if epoch[1] ~= ARGV[1] then
-  local began = redis.call('HGET', KEYS[2], 'b' .. struct.unpack('>I4', ARGV[1]) + 1) or epoch[3]
-  if tonumber(began) < tonumber(ARGV[6]) then
-    return {'epoch', epoch[1], sequence, now, 'revoked', tonumber(began)}
-  end
-  return {'expired', epoch[1], sequence, now, 'expired', tonumber(ARGV[6])}
+if epoch ~= ARGV[1] and tonumber(over) < tonumber(ARGV[6]) then
+  return {'epoch', epoch, sequence, now, 'revoked', tonumber(over)}
 end
-if now >= tonumber(ARGV[6]) then
-  return {'expired', epoch[1], sequence, now, 'expired', tonumber(ARGV[6])}
+if epoch ~= ARGV[1] or now >= tonumber(ARGV[6]) then
+  return {'expired', epoch, sequence, now, 'expired', tonumber(ARGV[6])}
 end
 
 redis.call('HSET', KEYS[1], 's', ARGV[4], 'c', ARGV[5], 't', now)
 redis.call('PEXPIREAT', KEYS[1], ARGV[8])
-return {'won', epoch[1], redis.call('INCR', KEYS[3]), now, ARGV[4], now}
+return {'won', epoch, redis.call('INCR', KEYS[3]), now, ARGV[4], now}

@@ -6,9 +6,10 @@ Opening without a password is never limited: offices share addresses, and a 256-
 from __future__ import annotations
 
 import ipaddress
-import logging
 import math
 import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from limits import RateLimitItemPerMinute
 from limits.errors import StorageError
@@ -17,10 +18,10 @@ from limits.strategies import FixedWindowRateLimiter
 
 from ..atrest import Keyring
 from ..envelope import b64
-from ..errors import N_, RateLimited, StoreFull, StoreUnavailable
+from ..errors import N_, RateLimited, StoreFull
 from ..node import Node
 
-log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Limits:
@@ -34,8 +35,8 @@ class Limits:
     """
 
     def __init__(self, node: Node, keyring: Keyring, *, create: int, password: int) -> None:
-        storage = RedisStorage("redis://", node.pool, key_prefix="ss:limit", wrap_exceptions=True)
-        self._limiter = FixedWindowRateLimiter(storage)
+        self._node = node
+        self._limiter = FixedWindowRateLimiter(_Counts(node))
         self._keyring = keyring
         self._create = RateLimitItemPerMinute(create) if create else None
         self._password = RateLimitItemPerMinute(password) if password else None
@@ -70,15 +71,16 @@ class Limits:
         if limit is None:
             return
         client = self._client(address)
-        try:
+
+        def hit() -> float | None:
+            """Seconds until there may be another one, if this is one too many."""
             if self._limiter.hit(limit, what, client):
-                return
-            left = self._limiter.get_window_stats(limit, what, client).reset_time - time.time()
-        except StorageError as error:
-            cause = type(error.storage_error).__name__
-            log.warning("a limit could not be counted: %s", cause)
-            raise (StoreFull if cause == "OutOfMemoryError" else StoreUnavailable) from None
-        raise RateLimited(detail, retry_after=max(1, math.ceil(left)))
+                return None
+            return self._limiter.get_window_stats(limit, what, client).reset_time - time.time()
+
+        left = self._node.guarded(lambda: _unwrapped(hit))
+        if left is not None:
+            raise RateLimited(detail, retry_after=max(1, math.ceil(left)))
 
     def _client(self, address: str | None) -> str:
         """A pseudonym; an IPv6 client is its /64, since it may use any address in there."""
@@ -90,3 +92,24 @@ class Limits:
             mapped = ip.ipv4_mapped
             ip = mapped or ipaddress.ip_network((ip, 64), strict=False).network_address
         return b64(self._keyring.derive(self._keyring.newest, b"client", ip.packed)[:12])
+
+
+class _Counts(RedisStorage):
+    """The library's counters on the store's own connections, whatever kind of server it is."""
+
+    def __init__(self, node: Node) -> None:
+        self._connections = node.client
+        super().__init__("redis://", key_prefix="ss:limit", wrap_exceptions=True)
+
+    def get_connection(self, readonly: bool = False) -> Any:
+        return self._connections
+
+
+def _unwrapped(call: Callable[[], T]) -> T:
+    """The library's errors as the store's own; a full store is told apart from one that does not answer."""
+    try:
+        return call()
+    except StorageError as error:
+        if type(error.storage_error).__name__ == "OutOfMemoryError":
+            raise StoreFull from None
+        raise error.storage_error from None

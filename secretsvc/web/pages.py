@@ -279,8 +279,8 @@ def status() -> Response | str:
         return readyz()
     up = _up()
     names = {"store": gettext("Store of sealed secrets"), "ledger": gettext("Register of what was opened")}
-    parts = [(names[part], fine) for part, fine in up.items()]
-    return _page("status.html", parts=parts, up=all(up.values()), now=time.time())
+    parts = [(names[part], found, of) for part, (found, of) in up.items()]
+    return _page("status.html", parts=parts, now=time.time())
 
 
 @pages.get("/theme.css")
@@ -306,10 +306,13 @@ def healthz() -> Response:
 
 @pages.get("/readyz")
 def readyz() -> Response:
-    """Store and ledger answer too; says which does not."""
+    """Store and ledger answer too; says which does not, and is ready with a part of the ledger's nodes."""
     found = _up()
-    text = "".join(f"{name}: {'ok' if up else 'unavailable'}\n" for name, up in found.items())
-    return _text(text, 200 if all(found.values()) else 503)
+    words = {
+        name: "ok" if up == of else f"{up} of {of}" if up else "unavailable" for name, (up, of) in found.items()
+    }
+    text = "".join(f"{name}: {word}\n" for name, word in words.items())
+    return _text(text, 200 if all(up for up, _ in found.values()) else 503)
 
 
 @pages.get("/.well-known/security.txt")
@@ -358,10 +361,10 @@ def _report(key: bytes, action: str, *, plain: bool) -> Response | str:
     return _page("reported.html")
 
 
-def _up() -> dict[str, bool]:
-    """Which part answers."""
+def _up() -> dict[str, tuple[int, int]]:
+    """How much of each part answers, and how much there is of it."""
     here = service()
-    return {"store": here.store.node.is_up(), "ledger": here.ledger.node.is_up()}
+    return {"store": (int(here.store.node.is_up()), 1), "ledger": here.ledger.up()}
 
 
 def _payload(form: dict[str, Part]) -> Payload:

@@ -60,9 +60,17 @@ def wiring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wired]:
 @pytest.fixture
 def wired(wiring: Wired) -> Iterator[Wired]:
     yield wiring
+    heal(wiring)
     for proxy in (wiring.store, wiring.ledger):
-        proxy.heal()
         proxy.fired = 0
+
+
+def heal(wired: Wired) -> None:
+    """Both proxies let everything through again, and the application has noticed."""
+    wired.store.heal()
+    wired.ledger.heal()
+    service = wired.here.service
+    wait_until(lambda: service.store.node.is_up() and service.ledger.up() == (1, 1))
 
 
 def told(answer: Answer) -> tuple[int, str]:
@@ -222,10 +230,10 @@ def test_a_ledger_that_is_down_uses_nothing_up(wired: Wired, fault: str) -> None
         lambda here: secret.call(here, "done", **{"Idempotency-Key": key}),
         lambda here: secret.call(here, "report"),
     )
-    wait_until(lambda: wired.here.service.ledger._asked + 1 < time.monotonic())
+    wait_until(lambda: wired.here.service.ledger.shards[0]._asked + 1 < time.monotonic())
     with within(3.0):
         assert told(wired.here.post("/api/v1/secrets", Secret.make().body)) == (503, "ledger-unavailable")
-    wired.ledger.heal()
+    heal(wired)
     assert secret.state(wired.here, sender=True).json["state"] == "sealed"
     assert locked.state(wired.here, sender=True).json["tries_left"] == 5
     assert secret.claim(wired.here).status == 200
@@ -293,7 +301,7 @@ def test_a_store_that_is_down_is_told_within_three_seconds_and_comes_back(wired:
         lambda here: here.post("/api/v1/secrets", Secret.make().body),
         lambda here: here.post("/api/v1/secrets", {"secret": "x", "expires_in": 60}),
     )
-    wired.store.heal()
+    heal(wired)
     assert secret.claim(wired.here).status == 200
     assert locked.claim(wired.here).status == 200
     assert Secret.create(wired.here).claim(wired.here).status == 200

@@ -12,8 +12,8 @@ import pytest
 from secretsvc import atrest, backends, embedded
 from secretsvc.cli import main
 from secretsvc.errors import Misconfigured
-from secretsvc.ledger import epoch_number
 from secretsvc.settings import Settings, variable
+from secretsvc.shard import epoch_number
 from tests.commandline import Cli, Terminal
 from tests.harness import CHEAP, ROOT, Backends, Secret, web
 from tests.harness import backends as fresh_backends
@@ -264,13 +264,13 @@ def test_it_works_where_the_service_refuses_to_start(
     else:
         ledger.flushall()
     if what == "swapped":
-        ledger.hset("ss:epoch", mapping={"id": b"\0\0\0\1" + b"swapped!", "number": 1, "began": 1})
+        ledger.hset("ss:epoch", mapping={"id": b"\0\0\0\1" + b"swapped!", "number": 1})
     with pytest.raises(Misconfigured):
         backends.connect(backs.settings())
     cli.ok("ledger", "new-epoch", "--yes")
     store, register = backends.connect(backs.settings())
-    assert epoch_number(register.epoch()) == 2
-    assert max(store.high_water(), key=epoch_number) == register.epoch()
+    assert epoch_number(register.epoch(b"id")) == 2
+    assert max(store.high_water(), key=epoch_number) == register.epoch(b"id")
     with web(backs, tmp_path) as running:
         for secret in (unread, read):
             assert secret.claim(running.client()).status == 410
@@ -279,12 +279,12 @@ def test_it_works_where_the_service_refuses_to_start(
 
 def test_its_number_is_above_the_stores_and_the_nodes(backs: Backends, cli: Cli) -> None:
     store, register = backends.connect(backs.settings())
-    register.begin_epoch(7)
+    register.shards[0].begin(7)
     cli.ok("ledger", "new-epoch", "--yes")
     store.raise_high_water(b"\0\0\0\x20" + b"laterone", 5)
     cli.ok("ledger", "new-epoch", "--yes")
-    assert sorted(map(epoch_number, store.high_water())) == [1, 8, 32, 33]
-    assert epoch_number(register.ruling()) == 33
+    assert sorted(map(epoch_number, store.high_water())) == [1, 7, 8, 32, 33]
+    assert epoch_number(register.shards[0].ask().epoch) == 33
 
 
 def test_it_asks(backs: Backends, cli: Cli) -> None:
@@ -293,7 +293,7 @@ def test_it_asks(backs: Backends, cli: Cli) -> None:
         terminal.expect("ends for good")
         terminal.type("y\n")
         assert terminal.ended()[0] == 0
-    assert epoch_number(register.ruling()) == 2
+    assert epoch_number(register.shards[0].ask().epoch) == 2
 
 
 def test_the_embedded_ledger_takes_it_too(alone: Cli, tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_the_embedded_ledger_takes_it_too(alone: Cli, tmp_path: Path) -> None:
     conf = Settings(data_dir=str(tmp_path / "instance"), **{name: int(value) for name, value in CHEAP.items()})
     with embedded.Servers(tmp_path / "instance"):
         _, register = backends.connect(conf)
-        assert epoch_number(register.epoch()) == 2
+        assert epoch_number(register.epoch(b"id")) == 2
 
 
 def test_one_server_for_both_is_refused(backs: Backends, cli: Cli) -> None:

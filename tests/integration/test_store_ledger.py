@@ -15,12 +15,13 @@ import pytest
 from secretsvc.backends import connect
 from secretsvc.envelope import unb64
 from secretsvc.errors import LedgerUnavailable, Misconfigured, StoreUnavailable
-from secretsvc.ledger import RedisLedger, epoch_number
+from secretsvc.ledger import RedisLedger
 from secretsvc.model import ClockOff, Receipt, Verdict
-from secretsvc.node import Node
+from secretsvc.node import open_node
+from secretsvc.shard import Shard, epoch_number
 from secretsvc.store import RedisStore
 from tests.faults.proxy import Proxy, calls
-from tests.harness import Backends, InProcess, Secret, backends, new_idempotency_key
+from tests.harness import Backends, InProcess, Secret, backends, ledger_at, new_idempotency_key
 from tests.servers import Server, start_server
 from tests.web.common import Asked, staff
 
@@ -36,13 +37,18 @@ class Pair:
 
     def __init__(self, place: Backends) -> None:
         place.clear()
+        self.place = place
         self.store = RedisStore(
-            Node(place.store.url, connections=4, unavailable=StoreUnavailable), retention=RETENTION
+            open_node(place.store.url, connections=4, unavailable=StoreUnavailable), retention=RETENTION
         )
-        self.ledger = RedisLedger(Node(place.ledger.url, connections=4, unavailable=LedgerUnavailable))
+        self.ledger = self.another()
         self.raw_store, self.raw_ledger = place.store.client(), place.ledger.client()
-        self.ledger.start({})
-        self.epoch = self.ledger.epoch()
+        self.ledger.start()
+        self.epoch = self.ledger.epoch(ID)
+
+    def another(self) -> RedisLedger:
+        """The same ledger as another process knows it: not at all yet."""
+        return ledger_at([self.place.ledger.url], self.store)
 
     def receipt(self, **more: Any) -> Receipt:
         now = int(self.store.now())
@@ -85,6 +91,10 @@ class Pair:
         )
 
     @property
+    def shard(self) -> Shard:
+        return self.ledger.shards[0]
+
+    @property
     def keys(self) -> list[bytes]:
         name = b"ss:{aWlpaWlpaWlpaWlpaWlpaQ}"
         return [name, name + b":r"]
@@ -95,7 +105,7 @@ class Pair:
 
     def close(self) -> None:
         self.store.node.close()
-        self.ledger.node.close()
+        self.ledger.close()
 
 
 @pytest.fixture(scope="module", params=PLACES, ids="-".join)
@@ -191,7 +201,7 @@ def test_a_mark_shortens_a_life_and_never_lengthens_it(pair: Pair) -> None:
 def test_a_mark_without_a_receipt_makes_none_and_keeps_the_ledgers_mark(pair: Pair) -> None:
     pair.store.mark(ID, Verdict("won", "opened", 1, b"", (b"e" * 12, 7)), life_ms=0, reservation="x")
     assert pair.raw_store.keys() == [b"ss:seen"]
-    assert pair.store.high_water() == {b"e" * 12: 7}
+    assert pair.store.high_water() == {b"e" * 12: 7, pair.epoch: 0}
 
 
 def test_wrong_and_pending_tries_never_exceed_the_cap(pair: Pair) -> None:
@@ -240,12 +250,12 @@ def test_a_late_wrong_password_does_not_lock_what_has_ended(pair: Pair) -> None:
 
 def test_a_try_at_nothing_is_not_had(pair: Pair) -> None:
     assert pair.store.reserve(ID, "a", cap=5) == ("locked", 0)
-    assert pair.raw_store.keys() == []
+    assert pair.raw_store.keys() == [b"ss:seen"]
 
 
 def test_a_report_is_made_once(pair: Pair) -> None:
     assert pair.store.report(ID) is False
-    assert pair.raw_store.keys() == []
+    assert pair.raw_store.keys() == [b"ss:seen"]
     pair.create()
     assert [pair.store.report(ID), pair.store.report(ID)] == [True, False]
     assert abs(pair.look().receipt.reported_at - time.time()) < 3
@@ -281,12 +291,12 @@ def test_an_ended_or_expired_request_takes_no_answer(pair: Pair) -> None:
 def test_what_a_key_made_is_remembered_for_a_day(pair: Pair) -> None:
     assert pair.store.remember(b"k" * 32, b"\xff\x00first") is None
     assert pair.store.remember(b"k" * 32, b"second") == b"\xff\x00first"
-    [key] = pair.raw_store.keys()
+    [key] = pair.raw_store.keys("ss:i:*")
     assert 86_390 <= pair.raw_store.ttl(key) <= 86_400
 
 
 def test_the_high_water_mark_never_falls(pair: Pair) -> None:
-    assert pair.store.high_water() == {}
+    assert pair.store.high_water() == {pair.epoch: 0}
     for sequence in (5, 9, 3):
         pair.store.raise_high_water(pair.epoch, sequence)
     assert pair.store.high_water() == {pair.epoch: 9}
@@ -303,7 +313,7 @@ def test_an_end_is_set_once(pair: Pair) -> None:
         lost = pair.end(claimant, end)
         assert (lost.word, lost.state, lost.ended_at) == ("ended", "opened", won.ended_at)
     assert pair.end().word == "again"
-    assert pair.ledger.seen == (pair.epoch, 1)
+    assert (pair.shard.told.epoch, pair.shard.told.sequence) == (pair.epoch, 1)
     assert 140_000 < pair.raw_ledger.pttl(pair.entry) <= 150_000
 
 
@@ -353,7 +363,8 @@ def test_done_closes_the_window(pair: Pair) -> None:
     assert pair.end().word == "again"
     assert [pair.ledger.done(ID, pair.epoch, ME).word for _ in range(2)] == ["done", "done"]
     assert pair.end().word == "ended"
-    assert pair.ledger.done(os.urandom(16), b"\0\0\0\1" + bytes(8), ME).word == "epoch"
+    pair.ledger.new_epoch()
+    assert pair.ledger.done(os.urandom(16), pair.epoch, ME).word == "epoch"
 
 
 def test_a_peek_changes_nothing(pair: Pair) -> None:
@@ -370,29 +381,29 @@ def test_the_order_is_behind_entry_epoch_expiry(pair: Pair) -> None:
     assert not pair.raw_ledger.exists(pair.entry)
     assert pair.raw_ledger.get("ss:sequence") in (None, b"0")
     assert pair.end(OTHER).word == "won"
-    pair.ledger.begin_epoch(2)
+    pair.ledger.new_epoch()
     for life in (60, -5):  # a true end is told neither as the operator's nor as an expiry
         assert pair.end(life=life).word == "ended"
     assert pair.end(OTHER).word == "ended"  # a new epoch closes every retry window
     assert pair.ledger.peek(ID, pair.epoch).word == "ended"
-    pair.ledger._sequence += 1
+    pair.shard._told = replace(pair.shard.told, sequence=pair.shard.told.sequence + 1)
     for call in (pair.end, lambda: pair.ledger.peek(ID, pair.epoch)):
         with pytest.raises(LedgerUnavailable):
             call()
 
 
 def test_what_had_expired_before_a_new_epoch_stays_expired(pair: Pair) -> None:
-    pair.ledger.begin_epoch(2)
+    pair.ledger.new_epoch()
     assert pair.end(life=60).word == "epoch"
     assert pair.end(life=-5).word == "expired"
     assert not pair.raw_ledger.exists(pair.entry)
 
 
 def test_a_later_epoch_does_not_move_the_time_an_earlier_one_ended(pair: Pair) -> None:
-    pair.ledger.begin_epoch(2)
-    pair.raw_ledger.hset("ss:epoch", "b2", 5000)
+    pair.ledger.new_epoch()
+    pair.raw_ledger.hset("ss:epoch", b"f" + pair.epoch, 5000)
     assert (pair.end().word, pair.end().ended_at) == ("epoch", 5)
-    pair.ledger.begin_epoch(3)
+    pair.ledger.new_epoch()
     assert (pair.end().word, pair.end().ended_at) == ("epoch", 5)
     assert pair.ledger.peek(ID, pair.epoch).ended_at == 5
     assert pair.ledger.done(ID, pair.epoch, ME).ended_at == 5
@@ -407,9 +418,9 @@ def test_an_emptied_ledger_decides_nothing(pair: Pair) -> None:
     with pytest.raises(LedgerUnavailable):
         pair.ledger.done(ID, pair.epoch, ME)
     assert pair.raw_ledger.keys() == []
-    pair.ledger._asked = 0.0
+    pair.shard._asked = 0.0
     with pytest.raises(LedgerUnavailable):
-        pair.ledger.epoch()
+        pair.ledger.epoch(ID)
 
 
 def test_a_ledger_rolled_back_decides_nothing(pair: Pair) -> None:
@@ -420,30 +431,29 @@ def test_a_ledger_rolled_back_decides_nothing(pair: Pair) -> None:
         with pytest.raises(LedgerUnavailable):
             call()
     assert not pair.raw_ledger.exists(pair.entry)
-    pair.ledger._asked = 0.0
+    pair.shard._asked = 0.0
     with pytest.raises(LedgerUnavailable):
-        pair.ledger.epoch()
+        pair.ledger.epoch(ID)
 
 
-def swap_epoch(pair: Pair, number: int) -> None:
+def swap_epoch(pair: Pair, number: int, **more: Any) -> None:
+    """Another ledger in its place, which knows nothing of ours."""
+    pair.raw_ledger.flushall()
     swapped = struct.pack(">I", number) + os.urandom(8)
-    pair.raw_ledger.hset("ss:epoch", mapping={"id": swapped, "number": number, "began": 5_000})
-    pair.ledger._asked = 0.0
+    pair.raw_ledger.hset("ss:epoch", mapping={"id": swapped, "number": number, **more})
+    pair.shard._asked = 0.0
 
 
-def test_a_ledger_with_a_later_epoch_opens_nothing_of_an_earlier_one(pair: Pair) -> None:
-    pair.raw_ledger.set("ss:sequence", 9)
-    swap_epoch(pair, 2)
-    assert (pair.end().word, pair.end().ended_at) == ("epoch", 5)
-    assert pair.ledger.peek(ID, pair.epoch).word == "epoch"
-    assert not pair.raw_ledger.exists(pair.entry)
-
-
-def test_a_swapped_ledger_is_not_believed(pair: Pair) -> None:
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_swapped_ledger_is_not_believed(pair: Pair, number: int) -> None:
     """It is not a later epoch of ours, so nothing is told as ended: the real one may come back."""
+    swap_epoch(pair, number)
     pair.raw_ledger.set("ss:sequence", 9)
-    swap_epoch(pair, 1)
-    for call in (pair.end, lambda: pair.ledger.peek(ID, pair.epoch)):
+    for call in (
+        pair.end,
+        lambda: pair.ledger.peek(ID, pair.epoch),
+        lambda: pair.ledger.done(ID, pair.epoch, ME),
+    ):
         with pytest.raises(LedgerUnavailable):
             call()
     assert not pair.raw_ledger.exists(pair.entry)
@@ -453,18 +463,22 @@ def test_nothing_is_sealed_for_a_ledger_that_was_swapped(pair: Pair) -> None:
     """Its record would name an epoch that rules nowhere, so that nobody could ever open it."""
     swap_epoch(pair, 1)
     with pytest.raises(LedgerUnavailable):
-        pair.ledger.epoch()
+        pair.ledger.epoch(ID)
 
 
 def test_a_new_epoch_rules_at_once_where_it_is_heard_of(pair: Pair) -> None:
-    other = RedisLedger(pair.ledger.node)
-    other.start({pair.epoch: 0})
-    new = other.begin_epoch(epoch_number(pair.epoch) + 1)
-    assert other.begin_epoch(epoch_number(new)) == new  # not higher: no change
-    pair.ledger._asked = 0.0
-    assert pair.ledger.epoch() == new
+    assert pair.another().new_epoch() == epoch_number(pair.epoch) + 1
+    pair.shard._asked = 0.0
+    new = pair.ledger.epoch(ID)
+    assert epoch_number(new) == epoch_number(pair.epoch) + 1
     assert pair.end(epoch=pair.epoch).word == "epoch"
     assert pair.end(epoch=new).word == "won"
+
+
+def test_an_epoch_that_is_not_later_is_not_begun(pair: Pair) -> None:
+    told = pair.shard.ask()
+    assert pair.shard.begin(epoch_number(pair.epoch)) == told
+    assert pair.shard.begin(99, first=True) == told
 
 
 @pytest.mark.parametrize(
@@ -472,34 +486,39 @@ def test_a_new_epoch_rules_at_once_where_it_is_heard_of(pair: Pair) -> None:
     [
         ("as it was", None),
         ("new", None),
-        ("emptied", "older than what this service has seen"),
-        ("rolled back", "older than what this service has seen"),
-        ("an older epoch", "older than what this service has seen"),
-        ("swapped", "not the one this service has used before"),
+        ("emptied", "is older than what this service has seen"),
+        ("rolled back", "is older than what this service has seen"),
+        ("an older epoch", "is older than what this service has seen"),
+        ("swapped", "is not one that this service has used before"),
     ],
 )
 def test_a_start_on_another_ledger_is_refused(pair: Pair, case: str, refused: str | None) -> None:
-    second = pair.ledger.begin_epoch(2)
-    pair.end(epoch=second)
-    seen = {pair.epoch: 0, second: 1}
+    pair.ledger.new_epoch()
+    second = pair.ledger.epoch(ID)
+    pair.store.raise_high_water(*pair.end(epoch=second).seen or (b"", 0))
+    before = pair.raw_ledger.hgetall("ss:epoch")
     if case == "new":
         pair.raw_ledger.flushall()
-        seen = {}
+        pair.raw_store.flushall()
     elif case == "emptied":
         pair.raw_ledger.flushall()
     elif case == "rolled back":
         pair.raw_ledger.set("ss:sequence", 0)
     elif case == "an older epoch":
-        swap_epoch(pair, 1)
+        pair.raw_ledger.flushall()
+        pair.raw_ledger.hset("ss:epoch", mapping={"id": pair.epoch, "number": 1})
+        pair.raw_ledger.set("ss:sequence", 900)
     elif case == "swapped":
         swap_epoch(pair, 2)
-    fresh = RedisLedger(pair.ledger.node)
+    fresh = pair.another()
     if refused is None:
-        fresh.start(seen)
-        assert fresh.seen[1] == (0 if case == "new" else 1)
-        return
-    with pytest.raises(Misconfigured, match=refused):
-        fresh.start(seen)
+        fresh.start()
+        assert (fresh.shards[0].told.epoch == before[b"id"]) == (case == "as it was")
+        assert fresh.shards[0].told.sequence == (0 if case == "new" else 1)
+    else:
+        with pytest.raises(Misconfigured, match=refused):
+            fresh.start()
+    fresh.close()
 
 
 def test_a_lowered_cap_locks_what_is_over_it_so_that_it_can_be_unlocked(pair: Pair) -> None:
@@ -586,7 +605,7 @@ def test_a_restored_ledger_stops_the_start_until_a_new_epoch(backs: Backends) ->
     ledger.delete(f"ss:e:{read.id}")
     with pytest.raises(Misconfigured, match="'secretsvc ledger new-epoch'"):
         backs.app()
-    here.service.ledger.begin_epoch(2)
+    here.service.ledger.new_epoch()
     fresh = InProcess(backs.app())
     ended = unread.claim(fresh)
     assert (ended.status, ended.json["type"], ended.json["state"]) == (410, "ended-by-operator", "revoked")
@@ -600,7 +619,7 @@ def test_an_end_that_was_told_stays_told_in_a_new_epoch(backs: Backends) -> None
     secret = Secret.create(here)
     key = new_idempotency_key()
     assert secret.claim(here, key).status == 200
-    here.service.ledger.begin_epoch(2)
+    here.service.ledger.new_epoch()
     again = secret.claim(here, key)
     assert (again.status, again.json["type"], again.json["state"]) == (410, "opened", "opened")
 
@@ -698,12 +717,12 @@ def test_round_trips(backs: Backends, say: Say) -> None:
     with Proxy(backs.store.url) as store, Proxy(backs.ledger.url) as ledger:
         here = InProcess(backs.app(redis_url=store.url, ledger_urls=ledger.url))
         Secret.create(here).claim(here)
-        here.service.ledger.epoch()
+        here.service.ledger.epoch(ID)
 
         def count(call: Callable[[], Any]) -> tuple[int, int]:
             store.requests.clear()
             ledger.requests.clear()
-            here.service.ledger._asked = time.monotonic()
+            here.service.ledger.shards[0]._asked = time.monotonic()
             call()
             return len(store.requests), len(ledger.requests)
 
@@ -727,8 +746,9 @@ def test_round_trips(backs: Backends, say: Say) -> None:
 
 def test_connect_checks_both(backs: Backends) -> None:
     store, ledger = connect(backs.settings())
-    assert store.high_water() == dict([ledger.seen])
-    for each in (store.node, ledger.node):
+    told = ledger.shards[0].told
+    assert store.high_water() == {told.epoch: told.sequence}
+    for each in (store.node, ledger):
         each.close()
 
 
@@ -763,13 +783,12 @@ def test_a_secret_created_over_a_change_of_epoch_is_told_as_it_is(backs: Backend
     """The epoch was known for a moment too long: then the sender hears that it ended, not "sealed"."""
     here = InProcess(backs.app())
     ledger, store = here.service.ledger, here.service.store
-    assert ledger.epoch()
+    assert ledger.epoch(ID)
     secret, real = Secret.make(), store.create
 
     def create(*arguments: Any) -> Any:
-        number = epoch_number(ledger.epoch()) + 1
-        RedisLedger(ledger.node).begin_epoch(number)  # the operator, from another process
-        ledger._asked = 0.0  # and a second goes by
+        ledger_at([backs.ledger.url], here.service.store).new_epoch()  # the operator, from another process
+        ledger.shards[0]._asked = 0.0  # and a second goes by
         return real(*arguments)
 
     store.create = create  # type: ignore[method-assign]
@@ -781,8 +800,8 @@ def test_a_secret_created_over_a_change_of_epoch_is_told_as_it_is(backs: Backend
 
 def test_done_does_not_believe_a_ledger_of_an_earlier_epoch(backs: Backends) -> None:
     here = InProcess(backs.app())
-    first = here.service.ledger.epoch()
-    here.service.ledger.begin_epoch(2)
+    first = here.service.ledger.epoch(ID)
+    here.service.ledger.new_epoch()
     secret = Secret.create(here)
     backs.ledger.client().hset("ss:epoch", mapping={"id": first, "number": 1})
     answer = secret.call(here, "done", **{"Idempotency-Key": new_idempotency_key()})

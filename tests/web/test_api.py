@@ -911,7 +911,7 @@ def test_every_end_is_told_with_its_time_to_whoever_holds_the_link(here: InProce
     is_problem(expired.call(here, "revoke", sender=True), 410, "expired")
     is_problem(expired.call(here, "unlock", sender=True), 410, "expired")
     unread = Secret.create(here)
-    here.service.ledger.begin_epoch(2)
+    here.service.ledger.new_epoch()
     found = is_problem(unread.claim(here), 410, "ended-by-operator")
     assert found["state"] == unread.state(here).json["state"] == "revoked"
     assert found["ended_at"]

@@ -252,7 +252,7 @@ def test_forms_work_in_the_language_that_was_asked_for(here: InProcess) -> None:
 def test_an_end_by_the_operator_is_told_as_such_and_not_as_the_senders(here: InProcess) -> None:
     secret, revoked = Secret.create(here), Secret.create(here)
     revoked.call(here, "revoke", sender=True)
-    here.service.ledger.begin_epoch(2)
+    here.service.ledger.new_epoch()
     for sender in (False, True):
         state = secret.state(here, sender=sender).json
         assert (state["state"], state["ended_by"]) == ("revoked", "operator")

@@ -490,7 +490,7 @@ def test_nothing_secret_is_logged_sent_or_stored(tmp_path: Path, level: str) -> 
             assert any("appendonly" in str(path) for path in files)
             said[f"the files of the {name}"] = b"\n".join(path.read_bytes() for path in files)
         service.store.node.close()
-        service.ledger.node.close()
+        service.ledger.close()
     said["log"] = running.log.read_bytes()
 
     assert canaries.kinds == {
@@ -560,7 +560,8 @@ PLACES = [
     "ledger.end",
     "ledger.peek",
     "ledger.done",
-    "ledger.node.run",
+    "secretsvc.shard.Shard.end",
+    "secretsvc.shard.Shard.peek",
     "vault.create",
     "vault.look",
     "vault.state",
@@ -693,7 +694,7 @@ def stage(backs: Backends) -> Iterator[Stage]:
 
     yield here, prepared
     here.service.store.node.close()
-    here.service.ledger.node.close()
+    here.service.ledger.close()
 
 
 def logged_to(patch: pytest.MonkeyPatch, stream: io.StringIO) -> io.StringIO:

@@ -246,4 +246,4 @@ def test_a_store_that_cannot_count_refuses_to_create(tmp_path: Path) -> None:
         backs.store.start()
         assert secret.claim(here).status == 200
         here.service.store.node.close()
-        here.service.ledger.node.close()
+        here.service.ledger.close()

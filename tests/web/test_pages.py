@@ -343,7 +343,7 @@ def test_one_page_for_every_end(browser: Browser, here: InProcess, backs: Backen
         assert answer.status == 410
         assert f">{title}</h1>" in answer.text
         assert said in Page(answer).text
-    here.service.ledger.begin_epoch(2)
+    here.service.ledger.new_epoch()
     answer = browser.open(epoch.link)
     assert (answer.status, "ended by the operator</h1>" in answer.text) == (410, True)
 
@@ -601,7 +601,7 @@ def shaky(tmp_path: Path) -> Iterator[tuple[InProcess, Backends]]:
         here = InProcess(backs.app())
         yield here, backs
         here.service.store.node.close()
-        here.service.ledger.node.close()
+        here.service.ledger.close()
 
 
 def test_the_page_of_an_unclear_claim_opens_it_when_the_ledger_is_back(

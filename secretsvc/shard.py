@@ -1,0 +1,241 @@
+"""One node of the ledger: what it says of itself, whether it is believed, and what it decides.
+
+Keys, all with the prefix ``ss:``:
+
+======================  ==================================================================================
+``ss:e:<id>``           entry: s state, c claimant's hash, t time in ms, r time of the winner's first repeat,
+                        d done
+``ss:epoch``            id of the epoch that rules (12 bytes: number, 8 random), its number, and f<id> for each
+                        earlier one: when it was over, in ms
+``ss:sequence``         how many ends the ruling epoch has seen; it only grows while the epoch lasts
+======================  ==================================================================================
+
+A node proves itself by its history.  It has to know every epoch that the service has seen rule there, and to
+have seen as many ends as the service has: one that was emptied, replaced, or restored from a copy does not, and
+would decide again what is decided.  The highest sequence seen of each epoch is kept in the store as well, its
+*high-water mark*, so that a process which has seen nothing yet knows it too.  Every new connection is proved
+before its first use: a server cannot come back older without having closed the connections it had.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import get_args
+
+from .envelope import b64
+from .errors import LedgerUnavailable, Misconfigured
+from .model import End, Verdict, Word
+from .node import Argument, Ask, Node
+
+EPOCH, SEQUENCE = "ss:epoch", "ss:sequence"
+WORDS: dict[bytes, Word] = {word.encode(): word for word in get_args(Word)}
+FRESH = 1.0  # seconds an epoch may be used for new records without asking again
+RETIRED = 2**53  # the mark of an epoch that no node may rule with any more: higher than any sequence
+OLDER = (
+    "is older than what this service has seen of it: it was emptied, replaced or restored. Bring the real one "
+    "back, or end what it would have decided with 'secretsvc ledger new-epoch --lost', or everything unread "
+    "with 'secretsvc ledger new-epoch'."
+)
+
+
+def epoch_number(epoch: bytes) -> int:
+    """Which epoch came later: the number in its first four bytes."""
+    return int(struct.unpack(">I", epoch[:4])[0])
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a node says of itself.
+
+    Attributes:
+        epoch: the one that rules; empty where none does.
+        sequence: how many ends it has seen.
+        former: the epochs before it, and those of lost nodes it answers for.
+    """
+
+    epoch: bytes = b""
+    sequence: int = 0
+    former: frozenset[bytes] = field(default_factory=frozenset)
+
+    @property
+    def epochs(self) -> frozenset[bytes]:
+        """All the epochs this node answers for."""
+        return self.former | ({self.epoch} if self.epoch else set())
+
+
+log = logging.getLogger(__name__)
+
+
+class Older(Misconfigured):
+    """A node of the ledger has gone back behind what was seen of it."""
+
+
+class Stranger(Misconfigured):
+    """A node of the ledger says nothing that connects it with what was seen."""
+
+
+class Shard:
+    """One node of the ledger, as one process knows it.
+
+    Args:
+        connect: makes the node, given what is to prove its connections.
+        name: for messages.
+        marks: the high-water marks in the store: epoch to sequence.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[Callable[[Ask], None]], Node],
+        *,
+        name: str,
+        marks: Callable[[], Mapping[bytes, int]],
+    ) -> None:
+        self.name = name
+        self._marks = marks
+        self._lock = threading.Lock()
+        self._told = Told()
+        self._asked = float("-inf")
+        self.node = connect(self._prove)
+
+    @property
+    def told(self) -> Told:
+        """What this process has seen of the node; nothing before it was admitted."""
+        with self._lock:
+            return self._told
+
+    def ask(self) -> Told:
+        """What the node says now, believed or not.
+
+        Raises:
+            LedgerUnavailable: it does not answer.
+        """
+        return _told(self.node.command)
+
+    def admit(self, told: Told, marks: Mapping[bytes, int]) -> None:
+        """Believe the node from now on, if its history fits.
+
+        Raises:
+            Older: it has gone back.
+            Stranger: nothing connects it with what was seen of this ledger.
+        """
+        with self._lock:
+            seen = self._told
+            mine = seen.sequence if seen.epoch == told.epoch else 0
+            if told.epoch and told.sequence < max(mine, marks.get(told.epoch, 0)):
+                raise Older(f"{self.name} {OLDER}")
+            if seen.epoch and seen.epoch not in told.epochs:
+                raise Older(f"{self.name} {OLDER}")
+            known = seen.epochs | marks.keys()
+            if not told.epoch:
+                raise Stranger(f"{self.name} {OLDER}")
+            if not told.epochs & known:
+                raise Stranger(f"{self.name} is not one that this service has used before.")
+            self._told = told
+            self._asked = time.monotonic()
+
+    def adopt(self, told: Told) -> None:
+        """Believe a node that is new to this service."""
+        with self._lock:
+            self._told = told
+            self._asked = time.monotonic()
+
+    def begin(self, number: int, *, first: bool = False, lost: tuple[bytes, ...] = ()) -> Told:
+        """Begin an epoch: all unread secrets of this node's earlier ones are ended.
+
+        Args:
+            number: higher than that of any epoch; 0 to begin none.
+            first: only if none rules.
+            lost: epochs of lost nodes, which this one answers for from now on.
+        """
+        epoch = struct.pack(">I", number) + os.urandom(8) if number else b""
+        self.node.run("ledger_epoch", [EPOCH, SEQUENCE], epoch, number, "first" if first else "", *lost)
+        return self.ask()
+
+    def epoch(self) -> bytes:
+        """The epoch that rules here, asked at most once a second.
+
+        Raises:
+            LedgerUnavailable: it cannot be asked, or is not believed.
+        """
+        with self._lock:
+            told, asked = self._told, self._asked
+        if not told.epoch:
+            raise LedgerUnavailable
+        if time.monotonic() - asked > FRESH:
+            self.refresh()
+        return self.told.epoch
+
+    def refresh(self) -> None:
+        """Ask the node anew.
+
+        Raises:
+            LedgerUnavailable: it cannot be asked, or is not believed.
+        """
+        self._believe(self.ask(), {})
+
+    def end(self, id: bytes, epoch: bytes, end: End, claimant: bytes, *times_ms: int) -> Verdict:
+        """See ``model.Ledger.end``; the times are expiry, window, and end of the entry."""
+        return self._decided("ledger_end", id, epoch, end, claimant, *times_ms)
+
+    def peek(self, id: bytes, epoch: bytes) -> Verdict:
+        """See ``model.Ledger.peek``."""
+        return self._decided("ledger_peek", id, epoch)
+
+    def done(self, id: bytes, epoch: bytes, claimant: bytes) -> Verdict:
+        """See ``model.Ledger.done``."""
+        return self._decided("ledger_done", id, epoch, claimant)
+
+    def _decided(self, rule: str, id: bytes, epoch: bytes, *arguments: Argument) -> Verdict:
+        seen = self.told
+        keys = [f"ss:e:{b64(id)}", EPOCH, SEQUENCE]
+        word, rules, sequence, now_ms, state, ended_ms, *claimant = self.node.run(
+            rule, keys, epoch, seen.epoch, seen.sequence, *arguments
+        )
+        if word == b"behind":
+            raise LedgerUnavailable
+        self._learn(seen, rules, sequence)
+        return Verdict(
+            WORDS[word],
+            state.decode(),
+            ended_ms // 1000,
+            claimant[0] if claimant else b"",
+            (rules, sequence),
+            now_ms / 1000,
+        )
+
+    def _learn(self, seen: Told, epoch: bytes, sequence: int) -> None:
+        """Take up an answer, which was judged by what was known when the question was sent.
+
+        What other threads have learnt meanwhile says nothing about it: the answer may simply be older.
+        """
+        with self._lock:
+            if self._told.epoch != seen.epoch:
+                return
+            if epoch != seen.epoch:
+                self._told = Told(epoch, sequence, self._told.epochs)
+            elif sequence > self._told.sequence:
+                self._told = Told(epoch, sequence, self._told.former)
+
+    def _prove(self, ask: Ask) -> None:
+        if self.told.epoch:
+            self._believe(_told(ask), self._marks())
+
+    def _believe(self, told: Told, marks: Mapping[bytes, int]) -> None:
+        try:
+            self.admit(told, marks)
+        except Misconfigured as error:
+            log.error("%s", error.detail)  # noqa: TRY400 - the sentence says it all
+            raise LedgerUnavailable from None
+
+
+def _told(ask: Ask) -> Told:
+    found = ask("HGETALL", EPOCH)
+    fields = found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
+    former = frozenset(name[1:] for name in fields if name[:1] == b"f")
+    return Told(fields.get(b"id", b""), int(ask("GET", SEQUENCE) or 0), former)
