@@ -34,6 +34,7 @@ REFUSED = {
     "create": ["everyone"],
     "open": ["staff"],
     "retry_window": ["0", "601"],
+    "rewrite_every": ["0", "59"],
     "default_expires_in": ["59", "2678401", "1d"],
     "max_secret_bytes": ["0", "1023", "99999999999"],
     "argon2_memory_kib": ["1024", "262145"],
@@ -46,7 +47,7 @@ REFUSED = {
         "https://u:pw@example.org",
         "https://",
     ],
-    "redis_url": ["http://localhost", "localhost:6379"],
+    "redis_url": ["http://localhost", "localhost:6379", "redis://a,redis://b", "redis+sentinel://u:pw@a"],
     "log_level": ["loud"],
     "trusted_proxies": ["-1", "11"],
 }
@@ -70,7 +71,23 @@ def test_a_redis_without_a_ledger_is_refused() -> None:
     with pytest.raises(Misconfigured, match="SECRETSVC_REDIS_URL is missing"):
         from_env({"SECRETSVC_LEDGER_URLS": "redis://ledger"})
     with pytest.raises(Misconfigured, match="must not be the store"):
-        from_env({"SECRETSVC_REDIS_URL": "redis://one", "SECRETSVC_LEDGER_URLS": "redis://one"})
+        from_env({"SECRETSVC_REDIS_URL": "redis://one", "SECRETSVC_LEDGER_URLS": "redis://two,redis://one"})
+
+
+def test_each_node_of_the_ledger_is_one_server() -> None:
+    """One that fails over forgets what its replica had not heard of."""
+    for url in ("redis+sentinel://host/main", "redis+cluster://host"):
+        with pytest.raises(Misconfigured, match="SECRETSVC_LEDGER_URLS: each node is a single server"):
+            from_env({"SECRETSVC_REDIS_URL": "redis://one", "SECRETSVC_LEDGER_URLS": f"redis://two,{url}"})
+    with pytest.raises(Misconfigured, match="names one server twice"):
+        from_env({"SECRETSVC_REDIS_URL": "redis://one", "SECRETSVC_LEDGER_URLS": "redis://two, redis://two"})
+    found = from_env({"SECRETSVC_REDIS_URL": "redis://one", "SECRETSVC_LEDGER_URLS": " redis://a, redis://b,"})
+    assert found.ledgers == ("redis://a", "redis://b")
+
+
+def test_the_embedded_store_has_no_replicas_to_wait_for() -> None:
+    with pytest.raises(Misconfigured, match="SECRETSVC_WAIT_REPLICAS"):
+        from_env({"SECRETSVC_WAIT_REPLICAS": "1"})
 
 
 GOOD_DURATIONS = {
