@@ -64,13 +64,12 @@ def connect(conf: Settings) -> tuple[RedisStore, RedisLedger]:
         Unavailable: the store, or all of the ledger, does not answer.
     """
     store, ledger = pair(conf)
-    for number, server in enumerate(store.node.each_server()):
-        primary = number == 0
+    for server in store.node.each_server():
         try:
             with _overridable(conf):
                 server.check_settings("store", variable("redis_url"), STORE)
         except StoreUnavailable:
-            if primary:
+            if not server.replica:
                 raise
             log.warning("a replica of the store does not answer, so its settings were not checked")
     ledger.start()

@@ -133,9 +133,11 @@ class Node:
     Args:
         client: how to reach it; repeats nothing by itself.
         unavailable: the error to raise when the server does not answer or refuses.
+        replica: whether it is one of another server.
     """
 
-    def __init__(self, client: Any, *, unavailable: type[Unavailable]) -> None:
+    def __init__(self, client: Any, *, unavailable: type[Unavailable], replica: bool = False) -> None:
+        self.replica = replica
         self._redis = client
         self._unavailable = unavailable
         self._lock = threading.Lock()
@@ -277,9 +279,7 @@ class Node:
             if self._silent >= SILENT:
                 if now < self._leave_alone_until:
                     raise self._unavailable
-                self._leave_alone_until = (
-                    now + IN_ALL
-                )
+                self._leave_alone_until = now + IN_ALL
 
     def _replicas(self) -> Iterator[Node]:
         pool = self._redis.connection_pool
@@ -293,7 +293,7 @@ class Node:
         for name, replica in found.items():
             if re.fullmatch("slave[0-9]+", name):
                 here = redis.Redis(host=replica["ip"], port=int(replica["port"]), ssl=secure, **shared)
-                with contextlib.closing(Node(here, unavailable=self._unavailable)) as node:
+                with contextlib.closing(Node(here, unavailable=self._unavailable, replica=True)) as node:
                     yield node
 
     def _evaluate(
