@@ -54,10 +54,10 @@ def hkdf(key: bytes, info: bytes, *, salt: bytes | None = None, length: int = 32
 
 
 class Keyring:
-    """Master keys by name, newest first.  The newest seals; all of them open.
+    """Master keys by name.  The first seals, and is called the newest; all of them open.
 
     Args:
-        keys: name to 32 random bytes each, newest first.
+        keys: name to 32 random bytes each, the one that seals first.
 
     Raises:
         Misconfigured: no key, or one that is short, weak or there twice.  Keys are never in the message.
@@ -78,7 +78,7 @@ class Keyring:
 
     @property
     def names(self) -> list[str]:
-        """All names, newest first."""
+        """All names, the one that seals first."""
         return list(self._keys)
 
     def get(self, name: str) -> bytes:
@@ -98,7 +98,7 @@ class Keyring:
 
 
 def load_keyring(path: Path) -> Keyring:
-    """Read a keyring file: a line ``name:key`` each, newest first; ``#`` begins a comment.
+    """Read a keyring file: a line ``name:key`` each, the one that seals first; ``#`` begins a comment.
 
     Raises:
         Misconfigured: missing, readable by others, malformed, weak or duplicate keys.

@@ -153,6 +153,8 @@ class Servers:
             self._launch(name)
 
     def _launch(self, name: str) -> None:
+        for half in (self._root / name).glob("temp-*"):  # left by a kill; the server itself never looks
+            half.unlink(missing_ok=True)
         # An empty environment: the servers have no business with our settings.
         with (self._root / name / "server.log").open("ab") as output:
             command = Command([self._binary, "-"], {})

@@ -1,7 +1,7 @@
 """Every gunicorn setting we care for: ``gunicorn -c python:secretsvc.web.gunicorn_conf 'app:create_app()'``.
 
-Module variables are gunicorn's own setting names.  Nothing is started from here: gunicorn may read this more
-than once.
+Module variables are gunicorn's own setting names.  Nothing is started while this is read: gunicorn may read it
+more than once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import gunicorn.http.wsgi
 import gunicorn.util
 
-from secretsvc import settings
+from secretsvc import hygiene, settings
 
 _settings = settings.load()
 
@@ -69,6 +69,18 @@ def on_starting(server: Any) -> None:
     except OSError as error:
         server.log.error("cannot listen on %s: %s", bind, error.strerror)  # noqa: TRY400
         sys.exit(1)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Have the store's files written anew once in a while; the first look is a minute after this."""
+    worker.housekeeping = hygiene.housekeeping(_settings)
+    worker.housekeeping.start()
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """End that with the worker; gunicorn calls this also where the worker never came that far."""
+    if found := getattr(worker, "housekeeping", None):
+        found.stop()
 
 
 class WithoutInput(logging.Filter):
