@@ -85,10 +85,11 @@ class Ends:
         """Mark a receipt that does not say yet what the ledger knows, as the winner should have done."""
         if verdict.word in ("expired", "epoch") or look.receipt.ended:
             return
-        life = 0.0
-        if verdict.state == "opened":
-            life = verdict.ended_at + 1 + self.retry_window - verdict.now
-        self.mark(look, verdict, life=life)
+        self.mark(look, verdict, life=self.window_left(look, verdict) if verdict.state == "opened" else 0.0)
+
+    def window_left(self, look: Look, verdict: Verdict) -> float:
+        """Seconds in which the winner may still fetch the bytes again."""
+        return min(verdict.since + self.retry_window, look.receipt.expires_at) - verdict.now
 
     def mark(self, look: Look, verdict: Verdict, *, life: float, reservation: str = "") -> None:
         """Write an end into the receipt; the record lives for at most ``life`` more seconds.

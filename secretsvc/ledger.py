@@ -129,8 +129,8 @@ class RedisLedger:
             Misconfigured: naming a node that does not answer.
             StoreUnavailable: the high-water marks cannot be read or kept.
         """
+        marks = self._marks.high_water()  # first: ends go on, and a node is never behind an older mark
         found = {shard: self._told(shard) for shard in self.shards}
-        marks = self._marks.high_water()
         known = {epoch for told in found.values() for epoch in told.epochs}
         gone = tuple(epoch for epoch in marks if epoch not in known)
         bad = [shard for shard, told in found.items() if not lost or _lost(told, marks)]
@@ -219,20 +219,24 @@ class RedisLedger:
 
     def _admit_late(self, *, ask: bool = False) -> None:
         """Look again at nodes that were not admitted, at most once a second; with ``ask`` at all of them."""
-        with self._admitting:
+        if not self._admitting.acquire(blocking=False):
+            return  # somebody is at it
+        try:
             believed = [shard for shard in self.shards if shard.told.epoch]
             if time.monotonic() - self._admitted_at < FRESH or (len(believed) == len(self.shards) and not ask):
                 return
             for shard in believed if ask else ():
                 with contextlib.suppress(LedgerUnavailable):
                     shard.refresh()
-            try:
-                self._admit()
-            except Misconfigured as error:
-                log.error("%s", error.detail)  # noqa: TRY400 - the sentence says it all
-            except Unavailable:
-                log.warning("the ledger's marks could not be read")
+            self._admit()
             self._admitted_at = time.monotonic()
+        except Misconfigured as error:
+            log.error("%s", error.detail)  # noqa: TRY400 - the sentence says it all
+            self._admitted_at = time.monotonic()
+        except Unavailable:
+            log.warning("the ledger's marks could not be read")
+        finally:
+            self._admitting.release()
 
 
 def _lost(told: Told, marks: Mapping[bytes, int]) -> bool:

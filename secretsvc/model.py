@@ -90,9 +90,10 @@ class Verdict:
         word: ``won``, ``again`` (the winner, within its window), ``ended``, ``expired``, ``epoch`` (another
             epoch rules: ended by the operator), ``open`` (nobody has ended it) or ``done``.
         ended_at: seconds since 1970, 0 where it has not ended.
-        claimant: who ended it, as a hash; only from ``peek``.
+        claimant: who ended it, as a hash.
         now: the ledger's time, seconds since 1970; only with ``seen``.
         seen: the ledger's epoch and sequence, to be kept as its high-water mark.
+        since: when the winner's retry window began, seconds since 1970: at its end, or at its first repeat.
     """
 
     word: Word
@@ -101,6 +102,7 @@ class Verdict:
     claimant: bytes = b""
     seen: tuple[bytes, int] | None = None
     now: float = 0.0
+    since: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,10 @@ class Store(Protocol):
         """Store the answer to a request, once.  Raises ClockOff as ``create`` does."""
 
     def mark(self, id: bytes, verdict: Verdict, *, life_ms: int, reservation: str = "") -> None:
-        """Write down what the ledger decided; the record lives for at most ``life_ms`` more."""
+        """Write down what the ledger decided; the record lives for at most ``life_ms`` more.
+
+        Only a verdict of ``again`` lengthens its life: the winner's window has begun anew, once.
+        """
 
     def reserve(
         self, id: bytes, reservation: str, *, cap: int

@@ -145,7 +145,10 @@ class Node:
         self._leave_alone_until = 0.0
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"  # never the address: it may hold a password
+        """Where it is, without what the address may hold besides."""
+        pool = getattr(self._redis, "connection_pool", None)
+        where = pool.connection_kwargs if pool else {}
+        return f"<{type(self).__name__} {where['host']}:{where['port']}>" if "host" in where else "<Node>"
 
     @property
     def client(self) -> Any:
@@ -289,7 +292,10 @@ class Node:
             for name, value in pool.connection_kwargs.items()
             if name in _SHARED or name[:3] == "ssl"
         }
-        found = self.guarded(lambda: self._redis.info("replication"))
+        try:
+            found = self.guarded(lambda: self._redis.info("replication"))
+        except Unavailable:
+            return
         for name, replica in found.items():
             if re.fullmatch("slave[0-9]+", name):
                 here = redis.Redis(host=replica["ip"], port=int(replica["port"]), ssl=secure, **shared)

@@ -24,6 +24,7 @@ import os
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import get_args
@@ -101,7 +102,13 @@ class Shard:
         self._lock = threading.Lock()
         self._told = Told()
         self._asked = float("-inf")
-        self.node = connect(self._prove)
+        prove = weakref.WeakMethod(self._prove)  # no cycle: connections close as soon as nobody has the node
+
+        def proved(ask: Ask) -> None:
+            if mine := prove():
+                mine(ask)
+
+        self.node = connect(proved)
 
     @property
     def told(self) -> Told:
@@ -117,27 +124,35 @@ class Shard:
         """
         return _told(self.node.command)
 
-    def admit(self, told: Told, marks: Mapping[bytes, int]) -> None:
+    def admit(self, told: Told, marks: Mapping[bytes, int], seen: Told | None = None) -> None:
         """Believe the node from now on, if its history fits.
+
+        Args:
+            told: what it says.
+            marks: the high-water marks, read before it was asked: ends go on meanwhile.
+            seen: what this process had seen of it before it was asked; by default nothing.
 
         Raises:
             Older: it has gone back.
             Stranger: nothing connects it with what was seen of this ledger.
         """
+        seen = seen or Told()
+        mine = seen.sequence if seen.epoch == told.epoch else 0
+        if told.epoch and told.sequence < max(mine, marks.get(told.epoch, 0)):
+            raise Older(f"{self.name} {OLDER}")
+        if seen.epoch and seen.epoch not in told.epochs:
+            raise Older(f"{self.name} {OLDER}")
+        if not told.epoch:
+            raise Stranger(f"{self.name} {OLDER}")
+        if not told.epochs & (seen.epochs | marks.keys()):
+            raise Stranger(f"{self.name} is not one that this service has used before.")
         with self._lock:
-            seen = self._told
-            mine = seen.sequence if seen.epoch == told.epoch else 0
-            if told.epoch and told.sequence < max(mine, marks.get(told.epoch, 0)):
-                raise Older(f"{self.name} {OLDER}")
-            if seen.epoch and seen.epoch not in told.epochs:
-                raise Older(f"{self.name} {OLDER}")
-            known = seen.epochs | marks.keys()
-            if not told.epoch:
-                raise Stranger(f"{self.name} {OLDER}")
-            if not told.epochs & known:
-                raise Stranger(f"{self.name} is not one that this service has used before.")
-            self._told = told
             self._asked = time.monotonic()
+            if self._told.epoch == told.epoch:
+                former = told.former | self._told.former
+                self._told = Told(told.epoch, max(told.sequence, self._told.sequence), former)
+            elif self._told.epoch == seen.epoch:  # otherwise another thread has heard of a later epoch
+                self._told = told
 
     def adopt(self, told: Told) -> None:
         """Believe a node that is new to this service."""
@@ -177,7 +192,8 @@ class Shard:
         Raises:
             LedgerUnavailable: it cannot be asked, or is not believed.
         """
-        self._believe(self.ask(), {})
+        seen = self.told
+        self._believe(self.ask(), {}, seen)
 
     def end(self, id: bytes, epoch: bytes, end: End, claimant: bytes, *times_ms: int) -> Verdict:
         """See ``model.Ledger.end``; the times are expiry, window, and end of the entry."""
@@ -194,7 +210,7 @@ class Shard:
     def _decided(self, rule: str, id: bytes, epoch: bytes, *arguments: Argument) -> Verdict:
         seen = self.told
         keys = [f"ss:e:{b64(id)}", EPOCH, SEQUENCE]
-        word, rules, sequence, now_ms, state, ended_ms, *claimant = self.node.run(
+        word, rules, sequence, now_ms, state, ended_ms, *more = self.node.run(
             rule, keys, epoch, seen.epoch, seen.sequence, *arguments
         )
         if word == b"behind":
@@ -204,9 +220,10 @@ class Shard:
             WORDS[word],
             state.decode(),
             ended_ms // 1000,
-            claimant[0] if claimant else b"",
+            more[0] if more else b"",
             (rules, sequence),
             now_ms / 1000,
+            more[1] / 1000 if more else 0.0,
         )
 
     def _learn(self, seen: Told, epoch: bytes, sequence: int) -> None:
@@ -223,12 +240,14 @@ class Shard:
                 self._told = Told(epoch, sequence, self._told.former)
 
     def _prove(self, ask: Ask) -> None:
-        if self.told.epoch:
-            self._believe(_told(ask), self._marks())
+        seen = self.told
+        if seen.epoch:
+            marks = self._marks()
+            self._believe(_told(ask), marks, seen)
 
-    def _believe(self, told: Told, marks: Mapping[bytes, int]) -> None:
+    def _believe(self, told: Told, marks: Mapping[bytes, int], seen: Told) -> None:
         try:
-            self.admit(told, marks)
+            self.admit(told, marks, seen)
         except Misconfigured as error:
             log.error("%s", error.detail)  # noqa: TRY400 - the sentence says it all
             raise LedgerUnavailable from None

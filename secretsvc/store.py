@@ -8,6 +8,7 @@ Keys, all with the prefix ``ss:`` and, where traffic makes them, a TTL:
 ``ss:i:<hash>``         what an Idempotency-Key created where the server sealed; a day
 ``ss:seen``             high-water mark of the ledger: epoch to sequence
 ``ss:tokens``           API tokens by hash
+``ss:rewritten:…``      that a server's file was written anew, or is being (``hygiene``); an interval
 ======================  ==================================================================================
 
 Receipt fields are short, since every secret pays for them: s state, g kind, k and rk names of the master
@@ -105,7 +106,7 @@ class RedisStore:
 
     def mark(self, id: bytes, verdict: Verdict, *, life_ms: int, reservation: str = "") -> None:
         """See ``model.Store.mark``; the ledger's high-water mark goes along in the same round trip."""
-        arguments = (verdict.state, verdict.ended_at, life_ms, reservation)
+        arguments = (verdict.state, verdict.ended_at, life_ms, reservation, verdict.word)
         before = ("ZADD", SEEN, "GT", verdict.seen[1], verdict.seen[0]) if verdict.seen else ()
         self.node.run("mark", _keys(id), *arguments, before=before)
 

@@ -42,6 +42,7 @@ from .errors import (
     RecordDamaged,
     RecordMissing,
     Revoked,
+    StoreUnavailable,
 )
 from .model import ClockOff, Ledger, Look, Receipt, Role, State, Store, View
 from .tries import Tries
@@ -169,7 +170,11 @@ class Vault:
             return Created(_view(new.id, receipt), receipt_token)
         if receipt.key_name != key_name or not hmac.compare_digest(receipt.fingerprint, fingerprint):
             receipt_token = self._repeated(new, receipt)
-        return Created(self.state(self._look(new.id, sha256(receipt_token), "sender")), receipt_token)
+        try:
+            look = self._look(new.id, sha256(receipt_token), "sender")
+        except NotFound:  # the store failed over meanwhile, to a server that has not heard of it
+            raise StoreUnavailable from None
+        return Created(self.state(look), receipt_token)
 
     def answer(self, look: Look, envelope: bytes, facts: str) -> View:
         """Store the one answer to a request; the same again is fine, another one is not.
@@ -296,7 +301,7 @@ class Vault:
             except LedgerUnavailable as unclear:
                 unclear.claimant = claimant_key
                 raise
-            life = self.rules.retry_window if key else 0
+            life = self.ends.window_left(look, verdict) if key else 0
             self.ends.mark(look, verdict, life=life, reservation=reservation)
         return envelope
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -64,7 +65,11 @@ class Backends:
 
     def app(self, **more: str) -> Flask:
         """The application in this process, on the real servers."""
-        return composition.create_app(self.settings(**more))
+        found = composition.create_app(self.settings(**more))
+        service: Service = found.extensions["secretsvc"]
+        for each in (service.store.node, service.ledger):
+            weakref.finalize(found, each.close)
+        return found
 
     def clear(self) -> None:
         """Forget everything, on both."""

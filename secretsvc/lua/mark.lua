@@ -4,14 +4,15 @@
 -- KEYS    1 receipt   2 record
 -- ARGV    1 "opened" or "revoked"   2 when, in s   3 how long the record may still live, in ms
 --         4 the reserved try to give back, or ""
+--         5 "again" if the winner's window has begun anew, which it does once
 -- returns 1
 --
--- Safe to repeat, by anybody who sees that the ledger has ended it: a life is never lengthened, and the first
--- mark stays.  It frees before it writes, so it also runs on a full store.
+-- Safe to repeat, by anybody who sees that the ledger has ended it: but for "again" a life is never lengthened,
+-- and the first mark stays.  It frees before it writes, so it also runs on a full store.
 local life = tonumber(ARGV[3])
 if life <= 0 then
   redis.call('DEL', KEYS[2])
-elseif redis.call('PTTL', KEYS[2]) > life then
+elseif ARGV[5] == 'again' or redis.call('PTTL', KEYS[2]) > life then
   redis.call('PEXPIRE', KEYS[2], life)
 end
 if ARGV[4] ~= '' then

@@ -457,3 +457,37 @@ def test_clients_that_never_hang_up_do_not_make_a_worker_deaf(backs: Backends, f
         began = time.monotonic()
         assert running.client().get("/healthz").status == 200
         assert time.monotonic() - began < 5
+
+
+def test_the_winners_first_repeat_begins_its_window_anew_in_the_store_too(backs: Backends) -> None:
+    """Of a window of 10 s: the repeat after 6 s is lost on the way, and the one after 12 s still gets it."""
+    here = InProcess(backs.app(retry_window="10"))
+    secret, key = Secret.create(here), new_idempotency_key()
+    assert secret.claim(here, key).status == 200
+    store, ledger = backs.store.client(), backs.ledger.client()
+    record, entry = f"ss:{{{secret.id}}}:r", f"ss:e:{secret.id}"
+
+    def seconds_pass(seconds: int) -> None:
+        store.pexpire(record, max(1, store.pttl(record) - 1000 * seconds))
+        for field in ("t", "r"):
+            if ledger.hexists(entry, field):
+                ledger.hincrby(entry, field, -1000 * seconds)
+
+    seconds_pass(6)
+    assert secret.claim(here, key).status == 200
+    seconds_pass(6)
+    assert secret.claim(here, key).status == 200
+    assert 0 < store.pttl(record) <= 4_000  # and not a second time
+    assert secret.claim(here).status == 410
+    assert store.pttl(record) <= 4_000
+    seconds_pass(5)
+    wait_until(lambda: not store.exists(record))
+    assert secret.claim(here, key).status == 410
+
+
+def test_our_own_repeat_of_a_call_does_not_use_the_window_up(wired: Wired) -> None:
+    secret, key = Secret.create(wired.here), new_idempotency_key()
+    wired.ledger.drop(calls("ledger_end"))
+    assert secret.claim(wired.here, key).status == 200
+    assert wired.ledger.fired == 1
+    assert wired.backs.ledger.client().hget(f"ss:e:{secret.id}", "r") is None
