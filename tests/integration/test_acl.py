@@ -1,24 +1,37 @@
-"""The ACL line of the README: enough for the service, and no more."""
+"""The ACL line of the README: enough for the service, and no more; and TLS to every kind of store."""
 
 from __future__ import annotations
 
 import re
 import secrets
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
 
 from secretsvc import atrest
-from tests.harness import ROOT, Backends, InProcess, Secret, new_idempotency_key
-from tests.servers import client, start_server
+from secretsvc.hygiene import Housekeeping
+from tests.faults.clusters import cluster
+from tests.faults.topology import Member, ask, replicated
+from tests.harness import ROOT, Backends, InProcess, Secret, new_idempotency_key, wait_until
+from tests.servers import Server, binary, client, free_port, start_server
 from tests.web.common import Asked, staff
+
+FORBIDDEN = ("FLUSHALL", "CONFIG SET maxmemory 1", "GET foreign", "DEL foreign", "SHUTDOWN", "DEBUG SLEEP 0")
+
+
+def allowed(*, cluster: bool = False) -> list[str]:
+    """The README's words for a user with the password ``pw``."""
+    readme = (ROOT / "README.md").read_text()
+    line, more = re.search(r"`(~ss:\* [^`]*)`", readme), re.search(r"in a Cluster\s+`([^`]*)`", readme)
+    assert line
+    assert more
+    return f"on >pw resetchannels -@all {line[1]} {more[1] if cluster else ''}".split()
 
 
 def test_the_acl_line_of_the_readme_is_enough_and_no_more(folder: Path) -> None:
-    line = re.search(r"`(~ss:\* [^`]*)`", (ROOT / "README.md").read_text())
-    assert line
-    user = f"user app on >pw resetchannels -@all {line[1]}"
+    user = f"user app {' '.join(allowed())}"
     atrest.save_keyring(folder / "keyring", {"test": secrets.token_bytes(32)})
     with (
         start_server("redis", transport="tcp", dir=folder / "store", extra=[user]) as store,
@@ -31,20 +44,73 @@ def test_the_acl_line_of_the_readme_is_enough_and_no_more(folder: Path) -> None:
         backs = Backends(store, ledger, folder / "keyring")
         here = InProcess(backs.app(**urls, create_limit="100", password_limit="100"))
         everything(here)
+        assert Housekeeping(here.service.store.node, every=60).look() == 1
         store.client().set("foreign", "1")
         for url in urls.values():
-            app = client(url)
-            for command in (
-                "FLUSHALL",
-                "CONFIG SET maxmemory 1",
-                "GET foreign",
-                "DEL foreign",
-                "SHUTDOWN",
-                "DEBUG SLEEP 0",
-            ):
-                with pytest.raises(redis.exceptions.NoPermissionError):
-                    app.execute_command(*command.split())
-            app.close()
+            refused(url)
+
+
+def refused(url: str) -> None:
+    app = client(url)
+    for command in FORBIDDEN:
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            app.execute_command(*command.split())
+    app.close()
+
+
+@pytest.mark.parametrize("kind", ["sentinel", "cluster"])
+def test_it_is_enough_behind_sentinels_and_in_a_cluster_too(backs: Backends, folder: Path, kind: str) -> None:
+    start = replicated(folder / "store") if kind == "sentinel" else cluster(folder / "store", replicas=True)
+    with start as store:
+        for member in store.members:
+            ask(member.server, "ACL", "SETUSER", "app", *allowed(cluster=kind == "cluster"))
+        url = store.url.replace("://", "://app:pw@")
+        here = InProcess(backs.app(redis_url=url, wait_replicas="1", create_limit="100", password_limit="100"))
+        everything(here)
+        assert Housekeeping(here.service.store.node, every=60).look() == 2 * len(store.members)
+        for member in store.members:
+            assert {entry["username"] for entry in denied(member)} <= {"default"}
+
+
+def denied(member: Member) -> list[dict[str, str]]:
+    """What somebody was refused there."""
+    with client(member.server.url) as one:
+        found: list[dict[str, str]] = one.acl_log()
+    return found
+
+
+def test_a_cluster_by_tls(backs: Backends, folder: Path) -> None:
+    extra = ["cluster-enabled yes", "tls-cluster yes", "cluster-announce-ip 127.0.0.1", "tls-replication yes"]
+    with start_server("redis", transport="tls", dir=folder / "store", extra=extra) as store:
+        with store.client() as one:
+            one.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
+            wait_until(lambda: b"cluster_state:ok" in redis_bytes(one.execute_command("CLUSTER INFO")))
+        url = store.url.replace("rediss://", "rediss+cluster://").replace("/0?", "?")
+        everything(InProcess(backs.app(redis_url=url, create_limit="100", password_limit="100")))
+
+
+def redis_bytes(answer: object) -> bytes:
+    """CLUSTER INFO as the server sent it, whatever the client made of it."""
+    if isinstance(answer, dict):
+        return "".join(f"{key}:{value}\n" for key, value in answer.items()).encode()
+    assert isinstance(answer, bytes)
+    return answer
+
+
+def test_sentinels_by_tls(backs: Backends, folder: Path) -> None:
+    with start_server("redis", transport="tls", dir=folder / "store") as store:
+        port, watch = urlsplit(store.url).port, free_port()
+        tls = [line for line in store.config.splitlines() if line.startswith("tls-") and "port" not in line]
+        file = folder / "sentinel.conf"
+        lines = ["port 0", f"tls-port {watch}", "bind 127.0.0.1", *tls, "tls-replication yes"]
+        file.write_text("\n".join([*lines, f"sentinel monitor main 127.0.0.1 {port} 1"]) + "\n")
+        watched = store.url.replace(f":{port}/", f":{watch}/")
+        sentinel = Server(watched, folder, binary("redis"), "", arguments=(str(file), "--sentinel"))
+        sentinel.start()
+        with sentinel:
+            ca = store.url.partition("?")[2]
+            url = f"rediss+sentinel://127.0.0.1:{watch}/main?{ca}"
+            everything(InProcess(backs.app(redis_url=url, create_limit="100", password_limit="100")))
 
 
 def everything(here: InProcess) -> None:
