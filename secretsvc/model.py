@@ -181,7 +181,7 @@ class Ledger(Protocol):
         """The epoch to bind into a new record; 12 bytes.  It says which node will decide."""
 
     def rules(self, epoch: bytes) -> bool:
-        """Whether this epoch rules still."""
+        """Whether this epoch rules still, as far as is known of a node that has just stopped answering."""
 
     def end(
         self,

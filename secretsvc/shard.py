@@ -32,11 +32,12 @@ from typing import get_args
 from .envelope import b64
 from .errors import LedgerUnavailable, Misconfigured
 from .model import End, Verdict, Word
-from .node import Argument, Ask, Node
+from .node import Argument, Ask, Node, rule
 
 EPOCH, SEQUENCE = "ss:epoch", "ss:sequence"
 WORDS: dict[bytes, Word] = {word.encode(): word for word in get_args(Word)}
 FRESH = 1.0  # seconds an epoch may be used for new records without asking again
+COMPLAIN_EVERY = 60.0  # seconds between two lines in the log about one node
 RETIRED = 2**53  # the mark of an epoch that no node may rule with any more: higher than any sequence
 OLDER = (
     "is older than what this service has seen of it: it was emptied, replaced or restored. Bring the real one "
@@ -101,7 +102,7 @@ class Shard:
         self._marks = marks
         self._lock = threading.Lock()
         self._told = Told()
-        self._asked = float("-inf")
+        self._asked = self._complained = float("-inf")
         prove = weakref.WeakMethod(self._prove)  # no cycle: connections close as soon as nobody has the node
 
         def proved(ask: Ask) -> None:
@@ -195,6 +196,15 @@ class Shard:
         seen = self.told
         self._believe(self.ask(), {}, seen)
 
+    def is_believed(self) -> bool:
+        """Whether the node answers just now, and is the one it was."""
+        try:
+            if self.told.epoch:
+                self.refresh()
+        except LedgerUnavailable:
+            return False
+        return bool(self.told.epoch)
+
     def end(self, id: bytes, epoch: bytes, end: End, claimant: bytes, *times_ms: int) -> Verdict:
         """See ``model.Ledger.end``; the times are expiry, window, and end of the entry."""
         return self._decided("ledger_end", id, epoch, end, claimant, *times_ms)
@@ -207,11 +217,11 @@ class Shard:
         """See ``model.Ledger.done``."""
         return self._decided("ledger_done", id, epoch, claimant)
 
-    def _decided(self, rule: str, id: bytes, epoch: bytes, *arguments: Argument) -> Verdict:
+    def _decided(self, name: str, id: bytes, epoch: bytes, *arguments: Argument) -> Verdict:
         seen = self.told
         keys = [f"ss:e:{b64(id)}", EPOCH, SEQUENCE]
         word, rules, sequence, now_ms, state, ended_ms, *more = self.node.run(
-            rule, keys, epoch, seen.epoch, seen.sequence, *arguments
+            name, keys, epoch, seen.epoch, seen.sequence, *arguments
         )
         if word == b"behind":
             raise LedgerUnavailable
@@ -249,12 +259,14 @@ class Shard:
         try:
             self.admit(told, marks, seen)
         except Misconfigured as error:
-            log.error("%s", error.detail)  # noqa: TRY400 - the sentence says it all
+            if time.monotonic() - self._complained > COMPLAIN_EVERY:
+                self._complained = time.monotonic()
+                log.error("%s", error.detail)  # noqa: TRY400 - the sentence says it all
             raise LedgerUnavailable from None
 
 
 def _told(ask: Ask) -> Told:
-    found = ask("HGETALL", EPOCH)
-    fields = found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
+    sequence, flat = ask("EVAL", rule("ledger_tell").text, 2, EPOCH, SEQUENCE)
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
     former = frozenset(name[1:] for name in fields if name[:1] == b"f")
-    return Told(fields.get(b"id", b""), int(ask("GET", SEQUENCE) or 0), former)
+    return Told(fields.get(b"id", b""), sequence, former)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -196,7 +197,7 @@ def test_a_start_without_what_was_known_is_refused(three: Three, case: str) -> N
         forget(three.nodes[1])
         copy = three.nodes[0].client().hgetall("ss:epoch")
         three.nodes[1].client().hset("ss:epoch", mapping=copy)
-    with pytest.raises(Misconfigured, match=r"--lost|not one that this service has used"):
+    with pytest.raises(Misconfigured, match=r"--lost|not one that this service has used|have the same data"):
         fresh.start()
 
 
@@ -299,6 +300,25 @@ def test_without_the_stores_marks_nothing_new_is_believed(three: Three) -> None:
     finally:
         three.place.store.start()
     assert end(ledger, os.urandom(16), epoch) == "won"
+
+
+def test_a_create_is_acknowledged_though_its_node_has_just_gone_down(three: Three) -> None:
+    """It is stored, and waits for the node like all of its share; repeating it could never say more."""
+    here = InProcess(three.place.app(ledger_urls=three.urls[0]))
+    secret, store = Secret.make(), here.service.store
+    real = store.create
+
+    def create(*arguments: Any) -> Any:
+        three.nodes[0].kill()
+        here.service.ledger.shards[0]._asked = 0.0  # and a second goes by
+        return real(*arguments)
+
+    Secret.create(here)
+    store.create = create  # type: ignore[method-assign]
+    assert here.post("/api/v1/secrets", secret.body).status == 201
+    assert secret.claim(here).status == 503
+    three.nodes[0].start()
+    assert secret.claim(here).status == 200
 
 
 # --- as the service has it -----------------------------------------------------------------------------
