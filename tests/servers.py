@@ -12,7 +12,9 @@ import atexit
 import contextlib
 import datetime
 import ipaddress
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -66,12 +68,16 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """A running server.  ``kill`` is kill -9; ``restart`` brings the same data back at the same address."""
+    """A running server.  ``kill`` is kill -9; ``restart`` brings the same data back at the same address.
+
+    ``config`` goes to its standard input, unless ``arguments`` name a file.
+    """
 
     url: str
     dir: Path
     binary: str = field(repr=False)
     config: str = field(repr=False)
+    arguments: Sequence[str] = field(default=("-",), repr=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _clients: list[redis.Redis] = field(default_factory=list, repr=False)
 
@@ -90,7 +96,7 @@ class Server:
         assert self._process is None, "the server is running"
         with (self.dir / "server.log").open("ab") as output:
             self._process = subprocess.Popen(
-                [self.binary, "-"],
+                [self.binary, *self.arguments],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -130,6 +136,14 @@ class Server:
             self._process.wait()
             self._process = None
 
+    def pause(self) -> None:
+        """SIGSTOP: connections stay, nothing is answered; ``kill`` and ``resume`` work on it."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT: it runs what it was sent meanwhile."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def restart(self) -> None:
         """Stop, unless killed before, and start on the same data."""
         if self._process is not None:
@@ -157,14 +171,16 @@ def start_server(
     dir: Path,
     appendfsync: Literal["always", "everysec", "no", "off"] = "always",
     extra: Sequence[str] = (),
+    port: int = 0,
 ) -> Server:
     """Start a server with its data in ``dir`` (made if missing) and wait until it answers.
 
     ``appendfsync="off"`` switches the AOF off; ``extra`` are further configuration lines, which win.
+    ``port`` is for TCP and TLS; by default any free one.
     """
     dir.mkdir(parents=True, exist_ok=True)
     for attempt in (1, 2, 3):
-        url, listen = _address(engine, transport, dir)
+        url, listen = _address(engine, transport, dir, port)
         lines = [
             *listen,
             f'dir "{dir}"',
@@ -187,14 +203,14 @@ def start_server(
     raise AssertionError
 
 
-def _address(engine: Engine, transport: Transport, dir: Path) -> tuple[str, list[str]]:
+def _address(engine: Engine, transport: Transport, dir: Path, port: int) -> tuple[str, list[str]]:
     if transport == "unix":
         path = dir / "s.sock"
         if len(str(path)) > 100:  # pytest's folders can be long
             path = Path(tempfile.mkdtemp(prefix="secretsvc-test-")) / "s.sock"
             atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
         return f"unix://{quote(str(path))}", ["port 0", f'unixsocket "{path}"', "unixsocketperm 700"]
-    port = free_port()
+    port = port or free_port()
     if transport == "tcp":
         return f"redis://127.0.0.1:{port}/0", [f"port {port}", "bind 127.0.0.1"]
     if engine == "valkey":

@@ -1,4 +1,4 @@
-"""A proxy between the application and one of its servers, with faults on request.
+"""A proxy between two processes that talk to each other, with faults on request; unix sockets and TCP.
 
 with Proxy(backs.store.url) as proxy:
     proxy.drop(calls("mark"))      # forward the next mark, lose its answer
@@ -12,6 +12,7 @@ import contextlib
 import selectors
 import shutil
 import socket
+import struct
 import tempfile
 import threading
 import time
@@ -22,7 +23,9 @@ from urllib.parse import unquote, urlsplit
 
 from secretsvc.node import rule
 
-Verb = Literal["drop", "swallow", "delay"]
+Verb = Literal["drop", "reset", "swallow", "delay"]
+OPENING = 4096  # bytes of what a connection says first, by which ``partition`` can pick it
+RST = struct.pack("ii", 1, 0)
 
 
 def calls(name: str) -> bytes:
@@ -32,7 +35,11 @@ def calls(name: str) -> bytes:
 
 @dataclass
 class Fault:
-    """``drop`` closes the connection instead of the answer, ``swallow`` keeps it open and says nothing."""
+    """What befalls the answer to a request with ``pattern`` in it, the next ``times`` times.
+
+    ``drop`` and ``reset`` forward the request and close the connection before any of the answer, in good
+    manners (FIN) or without (RST); ``swallow`` keeps it open and says nothing; ``delay`` answers later.
+    """
 
     verb: Verb
     pattern: bytes
@@ -40,31 +47,50 @@ class Fault:
     seconds: float = 0.0
 
 
+@dataclass(eq=False)
+class Link:
+    """One connection: both ends, and what the client said first."""
+
+    client: socket.socket
+    server: socket.socket
+    opening: bytes = b""
+
+
 @dataclass
 class Proxy:
-    """Listens on a unix socket and forwards to another one.
+    """Listens where ``url`` says and forwards to ``upstream``, a ``unix://`` or ``redis://`` URL, both alike.
 
     Attributes:
+        upstream: may be another one later, of the same kind; read for each new connection.
         url: where to connect to.
+        port: the same for TCP, else 0.
         requests: what came through, as it was sent; one entry is one round trip.
         fired: how many faults have happened.
     """
 
-    upstream: str
+    upstream: str = "redis://127.0.0.1:0"
     requests: list[bytes] = field(default_factory=list)
     fired: int = 0
+    port: int = 0
 
     def __post_init__(self) -> None:
-        self._path = unquote(urlsplit(self.upstream).path)
-        self._folder = Path(tempfile.mkdtemp(prefix="secretsvc-proxy-"))
-        self.url = f"unix://{self._folder / 's'}"
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self._state: Literal["well", "hung", "refusing", "closed"] = "well"
-        self._open: set[socket.socket] = set()
+        self._parted: tuple[bytes, ...] = ()  # parted are connections whose opening holds one of these
+        self._healed = threading.Event()  # of the partition at hand
+        self._links: set[Link] = set()
         self._threads: list[threading.Thread] = []
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self._folder / "s"))
+        self._folder = Path(tempfile.mkdtemp(prefix="secretsvc-proxy-"))
+        if self.upstream.startswith("unix:"):
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(str(self._folder / "s"))
+            self.url = f"unix://{self._folder / 's'}"
+        else:
+            self._listener = socket.socket()
+            self._listener.bind(("127.0.0.1", 0))
+            self.port = int(self._listener.getsockname()[1])
+            self.url = f"redis://127.0.0.1:{self.port}/0"
         self._listener.listen(128)
         self._start(self._accept)
 
@@ -77,13 +103,20 @@ class Proxy:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._cut()
+        self._healed.set()
         for thread in self._threads:
             thread.join(5)
         shutil.rmtree(self._folder)
 
+    # --- faults of single answers ----------------------------------------------------------------------
+
     def drop(self, pattern: bytes, times: int = 1) -> None:
         """Forward the next requests with this pattern, and close the connection instead of answering."""
         self._arm(Fault("drop", pattern, times))
+
+    def reset(self, pattern: bytes, times: int = 1) -> None:
+        """Forward them, and reset the connection instead of answering."""
+        self._arm(Fault("reset", pattern, times))
 
     def swallow(self, pattern: bytes, times: int = 1) -> None:
         """Forward them and never answer."""
@@ -92,6 +125,8 @@ class Proxy:
     def delay(self, pattern: bytes, seconds: float, times: int = 1) -> None:
         """Forward them and answer later."""
         self._arm(Fault("delay", pattern, times, seconds))
+
+    # --- faults of everything, until healed ------------------------------------------------------------
 
     def hang(self) -> None:
         """From now on take everything, forward nothing, answer nothing."""
@@ -102,12 +137,27 @@ class Proxy:
         self._state = "refusing"
         self._cut()
 
+    def partition(self, *only: bytes) -> None:
+        """From now on nothing passes in either direction; connections stay, and nobody is told.
+
+        ``only``: those connections alone whose first words hold one of these, as ``PSYNC`` for replication.
+        """
+        self._healed.clear()
+        self._parted = only or (b"",)
+
     def heal(self) -> None:
-        """Forward again; connections of the bad time are closed, faults not yet fired are forgotten."""
+        """Forward again; connections of the bad time are closed, faults not yet fired are forgotten.
+
+        What a partition held back is never delivered.
+        """
         with self._lock:
             self._faults.clear()
-        self._cut()
+        self._cut(*self._parted)
         self._state = "well"
+        self._parted = ()
+        self._healed.set()
+
+    # --- inside ----------------------------------------------------------------------------------------
 
     def _arm(self, fault: Fault) -> None:
         with self._lock:
@@ -118,10 +168,12 @@ class Proxy:
         self._threads.append(thread)
         thread.start()
 
-    def _cut(self) -> None:
-        for one in list(self._open):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+    def _cut(self, *only: bytes) -> None:
+        for link in list(self._links):
+            if not only or any(words in link.opening for words in only):
+                for end in (link.client, link.server):
+                    with contextlib.suppress(OSError):
+                        end.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         while self._state != "closed":
@@ -129,40 +181,60 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
             self._start(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:
-        with client, socket.socket(socket.AF_UNIX) as server, contextlib.suppress(OSError):
+        address = urlsplit(self.upstream)
+        family = socket.AF_UNIX if address.scheme == "unix" else socket.AF_INET
+        with client, socket.socket(family) as server, contextlib.suppress(OSError):
             if self._state in ("refusing", "closed"):
                 return
-            self._open.add(client)
+            link = Link(client, server)
+            self._links.add(link)
             try:
-                server.connect(self._path)
-                self._pump(client, server)
+                if family == socket.AF_UNIX:
+                    server.connect(unquote(address.path))
+                else:
+                    server.connect((address.hostname, address.port))
+                    for end in (client, server):
+                        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._pump(link)
             finally:
-                self._open.discard(client)
+                self._links.discard(link)
 
-    def _pump(self, client: socket.socket, server: socket.socket) -> None:
+    def _pump(self, link: Link) -> None:
         with selectors.DefaultSelector() as selector:  # select() itself knows no descriptor over 1,023
-            for end in (client, server):
+            for end in (link.client, link.server):
                 selector.register(end, selectors.EVENT_READ)
-            self._forward(client, server, selector)
+            self._forward(link, selector)
 
-    def _forward(self, client: socket.socket, server: socket.socket, selector: selectors.BaseSelector) -> None:
+    def _forward(self, link: Link, selector: selectors.BaseSelector) -> None:
+        client, server = link.client, link.server
         fault: Fault | None = None
         while True:
             readable = {key.fileobj for key, _ in selector.select()}
+            if self._is_parted(link):
+                self._healed.wait()
+                return
             if client in readable:
                 data = client.recv(1 << 20)
                 if not data:
                     return
+                if len(link.opening) < OPENING:
+                    link.opening += data[:OPENING]
+                    if self._is_parted(link):
+                        self._healed.wait()
+                        return
                 if self._state == "hung":
                     continue
                 fault = self._fault(data) or fault
                 server.sendall(data)
             elif data := server.recv(1 << 20):
                 verb, seconds = (fault.verb, fault.seconds) if fault else (None, 0.0)
-                if verb == "drop":
+                if verb == "reset":
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
+                if verb in ("drop", "reset"):
                     return
                 if verb == "swallow":
                     continue
@@ -171,6 +243,9 @@ class Proxy:
                 client.sendall(data)
             else:
                 return
+
+    def _is_parted(self, link: Link) -> bool:
+        return any(words in link.opening for words in self._parted)
 
     def _fault(self, data: bytes) -> Fault | None:
         with self._lock:
