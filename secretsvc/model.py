@@ -158,7 +158,7 @@ class Store(Protocol):
 
     def reserve(
         self, id: bytes, reservation: str, *, cap: int
-    ) -> tuple[Literal["ok", "locked", "pending"], int]:
+    ) -> tuple[Literal["ok", "locked", "pending", "gone"], int]:
         """Reserve a try at the password; with the seconds until another reservation runs out."""
 
     def settle(self, id: bytes, reservation: str, outcome: Literal["wrong", "back"], *, cap: int) -> int:

@@ -112,7 +112,7 @@ class RedisStore:
 
     def reserve(
         self, id: bytes, reservation: str, *, cap: int
-    ) -> tuple[Literal["ok", "locked", "pending"], int]:
+    ) -> tuple[Literal["ok", "locked", "pending", "gone"], int]:
         """See ``model.Store.reserve``."""
         word, wait_ms = self.node.run("reserve", _keys(id)[:1], reservation, cap, RESERVED_MS)
         return word.decode(), -(-wait_ms // 1000)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from .atrest import Slots, WrongProof
 from .ends import Ends
-from .errors import N_, Locked, RateLimited, Unavailable, WrongPassword
+from .errors import N_, Locked, RateLimited, StoreUnavailable, Unavailable, WrongPassword
 from .model import Look
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,8 @@ class Tries:
         word, wait = self._store.reserve(look.id, reservation, cap=self.cap)
         if word == "locked":
             raise Locked
+        if word == "gone":  # the store failed over since the look, to a server that has not heard of it
+            raise StoreUnavailable
         if word == "pending":
             raise RateLimited(N_("Every try that is left is being used just now."), retry_after=wait)
 

@@ -170,11 +170,7 @@ class Vault:
             return Created(_view(new.id, receipt), receipt_token)
         if receipt.key_name != key_name or not hmac.compare_digest(receipt.fingerprint, fingerprint):
             receipt_token = self._repeated(new, receipt)
-        try:
-            look = self._look(new.id, sha256(receipt_token), "sender")
-        except NotFound:  # the store failed over meanwhile, to a server that has not heard of it
-            raise StoreUnavailable from None
-        return Created(self.state(look), receipt_token)
+        return Created(self.state(self._again(new.id, sha256(receipt_token), "sender")), receipt_token)
 
     def answer(self, look: Look, envelope: bytes, facts: str) -> View:
         """Store the one answer to a request; the same again is fine, another one is not.
@@ -211,10 +207,12 @@ class Vault:
                 return self.store.answer(look.id, answered, self._seal(look.id, answered, envelope, None))
 
             word = _with_right_clock(attempt)
-            look = self._look(look.id, look.token_hash, "answerer")
-            self.ends.truth(look)  # revoked while we stored: then this answer does not stay
+            look = self._again(look.id, look.token_hash, "answerer")
+            truth = self.ends.truth(look)  # revoked while we stored: then this answer does not stay
             if word == "taken":
                 raise Conflict(N_("This request has been answered already."))
+            if truth.state == "waiting":  # another server has it, and this one has not heard of it
+                raise StoreUnavailable
         return self.state(look)
 
     # --- looking -----------------------------------------------------------------------------------
@@ -349,7 +347,7 @@ class Vault:
         self.ends.truth(look)
         if not self.store.unlock(look.id, cap=self.rules.tries):
             raise Conflict(N_("This secret is not locked."))
-        return self.state(self._look(look.id, look.token_hash, "sender"))
+        return self.state(self._again(look.id, look.token_hash, "sender"))
 
     def report(self, look: Look) -> View:
         """ "That was not me": the reader says that somebody else opened it.  Once, and changes no state.
@@ -361,7 +359,7 @@ class Vault:
             raise Conflict(N_("Only a secret that was opened can be reported."))
         if not self.store.report(look.id):
             raise Conflict(N_("This was reported before."))
-        return self.state(self._look(look.id, look.token_hash, "link"))
+        return self.state(self._again(look.id, look.token_hash, "link"))
 
     # --- inside ------------------------------------------------------------------------------------
 
@@ -372,6 +370,17 @@ class Vault:
             time.sleep(max(0.0, due - time.monotonic()))
             raise NotFound
         return look
+
+    def _again(self, id: bytes, token_hash: bytes, role: Role) -> Look:
+        """Look once more, for somebody who was known a moment ago.
+
+        Raises:
+            StoreUnavailable: the store failed over meanwhile, to a server that has not heard of it.
+        """
+        try:
+            return self._look(id, token_hash, role)
+        except NotFound:
+            raise StoreUnavailable from None
 
     def _seal(self, id: bytes, receipt: Receipt, envelope: bytes, proof: bytes | None) -> bytes:
         binding = _binding(id, receipt)

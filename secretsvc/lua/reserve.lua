@@ -3,7 +3,8 @@
 --
 -- KEYS    1 receipt
 -- ARGV    1 name of this try   2 how many wrong passwords lock it   3 how long a reservation holds, in ms
--- returns {"ok" | "locked" | "pending" (every try left is being tried just now), ms until one runs out or 0}
+-- returns {"ok" | "locked" | "pending" (every try left is being tried just now) | "gone" (there is no such secret
+--          any more), ms until one runs out or 0}
 --
 -- Counting wrong and pending tries together, before the work, is what keeps 200 parallel guesses within the
 -- cap.  A reservation that nobody settles stops counting by itself; it is kept ten minutes longer, so that a
@@ -31,7 +32,10 @@ for i = 1, #fields, 2 do
     end
   end
 end
-if not state or state == 'locked' or used >= cap then
+if not state then
+  return {'gone', 0}
+end
+if state == 'locked' or used >= cap then
   if state == 'sealed' then
     redis.call('HSET', KEYS[1], 's', 'locked') -- the cap was lowered since; now the sender can unlock it
   end

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,7 @@ from tests.harness import (
     web,
 )
 from tests.servers import Server
+from tests.web.common import Asked, staff
 
 Say = Callable[[str], None]
 WRONG = b64(bytes(32))
@@ -491,3 +493,43 @@ def test_our_own_repeat_of_a_call_does_not_use_the_window_up(wired: Wired) -> No
     assert secret.claim(wired.here, key).status == 200
     assert wired.ledger.fired == 1
     assert wired.backs.ledger.client().hget(f"ss:e:{secret.id}", "r") is None
+
+
+# --- a store that failed over between two steps, to a server that had not heard of it ------------------
+
+
+def vanishes(here: InProcess, monkeypatch: pytest.MonkeyPatch, step: str, secret: Secret | Asked) -> None:
+    """From this step on the store knows nothing of the secret."""
+    store = here.service.store
+    real = getattr(store, step)
+
+    def forgotten(*arguments: Any, **more: Any) -> Any:
+        after = real(*arguments, **more) if step != "reserve" else None
+        store.node.command("DEL", f"ss:{{{secret.id}}}", f"ss:{{{secret.id}}}:r")
+        return after if after is not None else real(*arguments, **more)
+
+    monkeypatch.setattr(store, step, forgotten)
+
+
+def test_a_secret_that_vanishes_before_its_password_is_tried_is_not_locked(
+    here: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = Secret.create(here, stretched=os.urandom(32))
+    vanishes(here, monkeypatch, "reserve", secret)
+    assert told(secret.claim(here)) == (503, "store-unavailable")
+
+
+def test_an_answer_that_vanishes_is_not_told_to_be_kept(
+    here: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked.create(here, staff(here))
+    vanishes(here, monkeypatch, "answer", asked)
+    assert told(asked.answer(here)) == (503, "store-unavailable")
+
+
+def test_an_answer_that_only_another_server_has_is_not_told_to_be_kept(
+    here: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked.create(here, staff(here))
+    monkeypatch.setattr(here.service.store, "answer", lambda *_: "answered")
+    assert told(asked.answer(here)) == (503, "store-unavailable")

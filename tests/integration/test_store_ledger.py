@@ -249,7 +249,7 @@ def test_a_late_wrong_password_does_not_lock_what_has_ended(pair: Pair) -> None:
 
 
 def test_a_try_at_nothing_is_not_had(pair: Pair) -> None:
-    assert pair.store.reserve(ID, "a", cap=5) == ("locked", 0)
+    assert pair.store.reserve(ID, "a", cap=5) == ("gone", 0)
     assert pair.raw_store.keys() == [b"ss:seen"]
 
 
