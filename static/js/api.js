@@ -4,7 +4,8 @@ import { b64 } from "./envelope.js";
 const DELAYS = [1, 2, 4, 8];  // seconds before each repeat
 const PATIENCE = 20_000;  // milliseconds without a byte
 const SLOWEST = 8;  // bytes a millisecond, of what is sent
-const AGAIN = new Set(["store-unavailable", "ledger-unavailable", "busy", "rate-limited"]);
+const REFUSED = ["store-unavailable", "busy", "rate-limited"];  // nothing was done
+const UNCLEAR = ["unreachable", "ledger-unavailable"];  // it may have been done
 
 // What the service answered instead; `type` is one of its stable words, or `unreachable`.
 export class Problem extends Error {
@@ -19,8 +20,8 @@ export class Problem extends Error {
 
 export const newIdempotencyKey = () => b64(crypto.getRandomValues(new Uint8Array(32)));
 
-// `patient: false` asks once; `again` hears of every repeat to come; `keepalive` outlives the page.
-export async function call(method, path, { token, key, apiKey, body, keepalive, patient = true, again } = {}) {
+// `patient` says what is asked again, `again` hears of it before; `keepalive` outlives the page.
+export async function call(method, path, { token, key, apiKey, body, keepalive, patient = isPassing, again } = {}) {
   if (apiKey && !/^[!-~]+$/.test(apiKey)) throw new Problem("unauthorized");  // no header could hold it
   const headers = { Accept: "application/json" };
   if (token) headers.Authorization = `Bearer ${b64(token)}`;
@@ -32,14 +33,16 @@ export async function call(method, path, { token, key, apiKey, body, keepalive, 
     const answer = await ask(`/api/v1${path}`, request);
     if (!(answer instanceof Problem)) return answer;
     const delay = Math.max(DELAYS[attempt] ?? Infinity, answer.wait);
-    if (!patient || !isPassing(answer) || delay > 10) throw answer;
-    again?.();
+    if (!patient(answer) || delay > 10) throw answer;
+    again?.(answer);
     await new Promise((resume) => setTimeout(resume, delay * 1000));
   }
 }
 
+export const isRefused = ({ type }) => REFUSED.includes(type);
+export const isUnclear = ({ type }) => UNCLEAR.includes(type);
 // Whether trying again may help.
-export const isPassing = (problem) => problem.type === "unreachable" || AGAIN.has(problem.type);
+export const isPassing = (problem) => isRefused(problem) || isUnclear(problem);
 
 async function ask(url, request) {
   const patience = new AbortController();

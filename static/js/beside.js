@@ -1,7 +1,7 @@
 // What stands beside a field: copy buttons, <button data-copy="id">, and those that show a password, data-reveal.
 import { $, say, word } from "./dom.js";
 
-// Bind every copy button below `root`; `onCopy(id)` hears of each success.
+// Bind every copy button below `root`; `onCopy(id)` hears of each success, by hand too.
 export function bindCopy(root, onCopy = () => {}) {
   root.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
@@ -11,6 +11,9 @@ export function bindCopy(root, onCopy = () => {}) {
     mark(button, done);
     say(word(done ? "copied" : "copy-refused"));
     if (done) onCopy(source.id);
+  });
+  root.addEventListener("copy", ({ target }) => {
+    if (getSelection().toString().includes(target.textContent.trim())) onCopy(target.id);
   });
 }
 

@@ -43,19 +43,24 @@ export function compose(maxBytes) {
     event.preventDefault();
     take(files);
   });
+  const holdsFile = (event) => event.dataTransfer.types.includes("Files");
+
+  // A text goes into the field that it is dropped on; nothing else may replace the page.
+  function guard(event) {
+    if (holdsFile(event) || !event.target.matches?.("input, textarea")) event.preventDefault();
+  }
+
   document.addEventListener("dragover", (event) => {
-    event.preventDefault();  // a file dropped beside the field must not replace the page
-    $("drop").classList.add("over");
+    guard(event);
+    $("drop").classList.toggle("over", holdsFile(event));
   });
   document.addEventListener("dragleave", () => $("drop").classList.remove("over"));
   document.addEventListener("drop", (event) => {
-    event.preventDefault();
+    guard(event);
     $("drop").classList.remove("over");
-    if ($("drop").closest("[hidden]")) return;
-    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.());
-    const text = event.dataTransfer.getData("text/plain");
-    if (event.dataTransfer.files.length) take(event.dataTransfer.files, entries.some((entry) => entry?.isDirectory));
-    else if (text && !file) $("secret").setRangeText(text);
+    const { files, items } = event.dataTransfer;
+    if (!files.length || $("drop").closest("[hidden]")) return;
+    take(files, [...items].some((item) => item.webkitGetAsEntry?.()?.isDirectory));
   });
 
   return {

@@ -17,6 +17,7 @@ export function follow(id, token, first) {
     const now = state.ended_by === "operator" ? "ended-by-operator" : state.state;
     const news = last && state.state !== last.state;
     last = state;
+    if (news) $("act-failed").hidden = true;
     for (const line of $("status").querySelectorAll("[data-state]")) {
       line.hidden = line.dataset.state !== now;
       const time = line.querySelector("time");
@@ -32,16 +33,18 @@ export function follow(id, token, first) {
     $("tries").textContent = word("tries", { count: state.tries_left });
   }
 
+  const isOver = () => ["revoked", "expired"].includes(last.state);
+
   async function ask() {
     clearTimeout(timer);
     if (!document.hidden) {
       const before = acts;
-      const state = await call("GET", path, { token, patient: false }).catch(() => null);
+      const state = await call("GET", path, { token, patient: () => false }).catch(() => null);
       if (state && before === acts) tell(state);
-      $("status-trouble").hidden = Boolean(state);
+      $("status-trouble").hidden = Boolean(state) || isOver();
     }
     // An opened one is asked about too: its reader may yet say that it was somebody else.
-    if (!["revoked", "expired"].includes(last?.state)) timer = setTimeout(ask, pause(Date.now() - began));
+    if (!isOver()) timer = setTimeout(ask, pause(Date.now() - began));
   }
 
   async function act(button, what) {
@@ -51,8 +54,8 @@ export function follow(id, token, first) {
       acts++;
       if (state) tell(state);
       else {
-        await ask();  // it may have ended meanwhile: then that is what is told
-        $("act-failed").hidden = ENDED.includes(last?.state);
+        await ask();  // done all the same, or ended: then the button is gone
+        $("act-failed").hidden = Boolean(button.closest("[hidden]"));
       }
       $("status-heading").focus();
     });

@@ -14,7 +14,7 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -91,6 +91,35 @@ def storable(forward: Forward) -> Answer | None:
     """Without the word that forbids browsers to keep the page; some keep it all the same."""
     answer = forward()
     return replace(answer, headers={**answer.headers, "cache-control": "private"})
+
+
+@dataclass
+class InParts(Answer):
+    """An answer whose body comes in parts."""
+
+    parts: Iterator[bytes]
+
+
+@dataclass
+class Slow:
+    """A fault: a slow line.  The answer's body comes in so many parts, one each time that ``go`` is called."""
+
+    parts: int
+    gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def go(self, parts: int = 1) -> None:
+        """Let so many more pass; those that are left at the end of a test too."""
+        self.gate.release(parts)
+
+    def __call__(self, forward: Forward) -> Answer:
+        answer = forward()
+        return InParts(answer.status, answer.headers, answer.body, self._one_by_one(answer.body))
+
+    def _one_by_one(self, body: bytes) -> Iterator[bytes]:
+        size = -(-len(body) // self.parts)
+        for at in range(0, len(body), size):
+            self.gate.acquire()
+            yield body[at : at + size]
 
 
 @dataclass
@@ -180,7 +209,8 @@ def _handler(relay: Relay) -> type[BaseHTTPRequestHandler]:
                     self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(answer.body)
+                for part in answer.parts if isinstance(answer, InParts) else (answer.body,):
+                    self.wfile.write(part)
 
         do_GET = do_POST = do_HEAD = pass_on  # noqa: N815
 

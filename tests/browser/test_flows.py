@@ -32,6 +32,12 @@ TEXTS = {  # for each language one without a password and one with
 }
 SAFE = File("Zugang Müller (1).kdbx", bytes(range(256)) * 40, "application/x-keepass")
 IMAGE = File("image.png", b"\x89PNG\r\n\x1a\n" + bytes(2040), "image/png")
+# Drops a text; whether the browser is left to do with it as it does.
+DROP_TEXT = """(target) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.setData("text/plain", "dropped");
+  return target.dispatchEvent(new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer }));
+}"""
 # How often a sender's page asks how its secret stands, in milliseconds.
 ASKS_EVERY = 3000
 
@@ -120,6 +126,14 @@ def test_file_is_dropped_or_pasted(page: Page, site: Site) -> None:
         secret = steps.read_created(page).secret
         payload = unseal(secret.key, unb64(secret.claim(site.web.client()).json["envelope"]))
         assert (payload.name, payload.type, payload.content) == (file.name, file.type, file.content)
+
+
+def test_text_that_is_dropped_on_the_password_is_not_put_into_the_secret(page: Page) -> None:
+    steps.write(page, "typed before")
+    for field, is_left in (("#password", True), ("#secret", True), ("#secret-hint", False)):
+        # Left to the browser, which puts it into the field; beside one it could take it for an address.
+        assert page.locator(field).evaluate(DROP_TEXT) == is_left
+        expect(page.locator("#secret")).to_have_value("typed before")
 
 
 def test_too_much_is_refused_in_words_and_nothing_is_lost(page: Page) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Error, Page, expect
 
-from secretsvc.envelope import b64, format_request_link
+from secretsvc.envelope import b64, format_request_link, write_answers
 from tests.browser import steps
 from tests.browser.conftest import Site, Trouble
-from tests.browser.relay import ALWAYS, Relay, lost
+from tests.browser.relay import ALWAYS, Relay, lost, refused
 from tests.browser.steps import view
+from tests.browser.test_hostile import REFUSALS
 from tests.browser.test_lost import BROKEN, CLAIM, TRIES, asked, hurry
-from tests.harness import InProcess, Secret
-from tests.web.common import Asked, staff
+from tests.harness import InProcess, Secret, wait_until
+from tests.web.common import Asked, staff, wrong_password
 
 NewPage = Callable[..., Page]
 WITHOUT_X25519 = """
@@ -84,3 +86,123 @@ def test_our_own_opening_whose_answer_was_lost_is_not_told_as_a_strangers(
     steps.press_open(page)
     view(page, "missed")
     expect(page.locator("#report")).to_be_hidden()
+
+
+# --- leaving ---------------------------------------------------------------------------------------------
+
+
+def leave(page: Page) -> list[str]:
+    """Follow a link of the page and stay if it asks: what was asked, or nothing and the page has been left."""
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    page.get_by_role("link", name="Help").click(no_wait_after=True)
+    wait_until(lambda: asked or is_there(page, "/help"))
+    page.remove_listener("dialog", stay)
+    return asked
+
+
+def is_there(page: Page, path: str) -> bool:
+    """Whether the page has arrived; while it is on its way nothing can be asked of it."""
+    with contextlib.suppress(Error):
+        return bool(page.evaluate("location.pathname") == path)
+    return False
+
+
+def press_copy(page: Page, what: str) -> None:
+    button = page.locator(f"[data-copy={what}]")
+    button.click()
+    expect(button).to_have_text("Copied")
+
+
+def test_leaving_with_a_link_that_nobody_has_copied_is_asked_about(page: Page, site: Site) -> None:
+    steps.write(page, "typed")
+    assert leave(page) == ["beforeunload"]
+    steps.press_create(page)
+    steps.read_created(page)
+    assert leave(page) == ["beforeunload"]
+    expect(page.locator("#link")).to_be_visible()
+    press_copy(page, "link")
+    assert leave(page) == []
+
+    steps.create(page, "withdrawn")  # then there is nothing to lose any more
+    steps.unfold(page, "Withdraw the link").locator("#revoke").click()
+    expect(page.locator('[data-state="revoked"]')).to_be_visible()
+    assert leave(page) == []
+
+
+def test_leaving_with_a_secret_that_nobody_has_copied_is_asked_about(page: Page, site: Site) -> None:
+    client = site.web.client()
+    steps.follow(page, steps.link_of(Secret.create(client)))
+    assert leave(page) == []
+    steps.receive(page, steps.link_of(Secret.create(client)))
+    assert leave(page) == ["beforeunload"]
+    expect(page.locator("#secret")).to_have_text("hunter2")
+    press_copy(page, "secret")
+    assert leave(page) == []
+
+    form = write_answers({"user": "admin", "password": "hunter2", "note": ""})
+    steps.follow(page, steps.link_of(steps.keep(client, form)))
+    steps.press_open(page)
+    press_copy(page, "answer-0")
+    assert leave(page) == ["beforeunload"]
+    press_copy(page, "answer-1")
+    assert leave(page) == []
+
+
+def test_what_was_copied_by_hand_is_copied(page: Page) -> None:
+    page.add_init_script(REFUSALS["is not there"])
+    steps.create(page, "x")
+    page.locator("[data-copy=link]").click()
+    expect(page.locator("[data-copy=link]")).to_contain_text("Marked")
+    assert leave(page) == ["beforeunload"]
+    page.locator("#link").focus()
+    page.keyboard.press("Control+c")
+    assert leave(page) == []
+
+
+def test_leaving_is_not_asked_about_where_nothing_is_left_to_lose(
+    page: Page, new_page: NewPage, relay: Relay, site: Site, trouble: Trouble
+) -> None:
+    trouble.allow("status of 4(09|10)")
+    desk = InProcess(site.backs.app())
+    request = Asked.create(desk, steps.new_agent(desk))
+    steps.follow(page, relay.url + steps.request_of(request), "write")
+    page.locator("#secret").fill("typed")
+    assert request.answer(desk).status == 201
+    steps.press(page.locator("#answer-button"))
+    view(page, "answered")
+    assert leave(page) == []
+
+    page = new_page(base_url=relay.url)
+    page.clock.install()
+    secret = Secret.create(site.web.client())
+    steps.follow(page, steps.link_of(secret))
+    relay.on(CLAIM, refused, ALWAYS)
+    steps.press_open(page)
+    hurry(page, asked(relay, CLAIM, TRIES))
+    expect(steps.problem(page)).to_contain_text("No clear answer")
+    secret.claim(site.web.client())
+    assert leave(page) == ["beforeunload"]
+    relay.heal()
+    steps.press_open(page)
+    view(page, "missed")
+    assert leave(page) == []
+
+
+def test_a_link_that_was_unlocked_is_looked_at_again_when_it_is_followed_again(page: Page, site: Site) -> None:
+    client = site.web.client()
+    secret = Secret.create(client, password=steps.PASSWORD)
+    wrong_password(client, secret, times=5)
+    steps.follow(page, steps.link_of(secret), "locked")
+    assert secret.call(client, "unlock", sender=True).status == 200
+    page.goto(steps.link_of(secret))
+    view(page, "ready")
+    steps.press_open(page, steps.PASSWORD)
+    assert steps.read_secret(page) == "hunter2"
+    page.goto(steps.link_of(secret))
+    assert steps.read_secret(page) == "hunter2"

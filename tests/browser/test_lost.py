@@ -9,21 +9,30 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import steps
 from tests.browser.conftest import Site, Trouble, let_finish
-from tests.browser.relay import ALWAYS, Call, Fault, Relay, damaged, instead, lost, portal, refused, torn
+from tests.browser.relay import ALWAYS, Call, Fault, Relay, Slow, damaged, instead, lost, portal, refused, torn
 from tests.browser.steps import view
 from tests.harness import InProcess, Secret, wait_until
-from tests.web.common import Asked
+from tests.web.common import Asked, store, with_proof, wrong_password
 
 CREATE = "POST /api/v1/secrets"
 CLAIM = "POST /api/v1/secrets/[^/]+/claim"
 DONE = "POST /api/v1/secrets/[^/]+/done"
 LOOK = "GET /api/v1/secrets/[^/]+"
+REVOKE = "POST /api/v1/secrets/[^/]+/revoke"
 ANSWER = "POST /api/v1/requests/[^/]+/answer"
 ANYTHING = ".* /api/.*"
 TRIES = 5  # the first and four repeats
 # What Chromium says of the faults made here; Firefox says nothing.
 BROKEN = r"net::ERR_(EMPTY_RESPONSE|CONTENT_LENGTH_MISMATCH)"
 BUSY = instead(503, {"type": "store-unavailable"}, retry_after="2")
+LIMITED = instead(429, {"type": "rate-limited"}, retry_after="45")
+# Counts the parts of bodies that the page has got.
+COUNT_PARTS = """() => {
+  window.parts = 0;
+  const { prototype } = ReadableStreamDefaultReader;
+  const { read } = prototype;
+  prototype.read = function () { return read.call(this).then((part) => (window.parts++, part)); };
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -239,11 +248,113 @@ def test_damaged_answer_is_fetched_again_and_is_not_said_to_have_arrived(
         assert relay.calls("GET /healthz")
         assert relay.calls(DONE) == []
         assert secret.unseal(secret.claim(client, key_of(relay.calls(CLAIM)))) == b"hunter2"
-    secret = Secret.create(client)
+    for fault in (damaged, instead(200, {"envelope": "*"})):
+        secret = Secret.create(client)
+        steps.follow(page, steps.link_of(secret))
+        relay.on(CLAIM, fault)
+        steps.press_open(page)
+        assert steps.read_secret(page) == "hunter2"
+
+
+def test_slow_line_is_waited_for_as_long_as_something_comes(page: Page, relay: Relay, site: Site) -> None:
+    slow = Slow(4)
+    secret = Secret.create(site.web.client(), b"arrives" * 100)
     steps.follow(page, steps.link_of(secret))
-    relay.on(CLAIM, damaged)
+    page.evaluate(COUNT_PARTS)
+    relay.on(CLAIM, slow)
     steps.press_open(page)
-    assert steps.read_secret(page) == "hunter2"
+    wait_until(asked(relay, CLAIM, 1))
+    for part in range(1, 4):
+        page.clock.fast_forward(15_000)  # less than the page's patience; together it is more than twice
+        slow.go()
+        wait_until(lambda part=part: page.evaluate("window.parts") >= part)
+    page.clock.fast_forward(15_000)
+    expect(steps.problem(page)).to_be_hidden()
+    with steps.done(page):
+        slow.go()
+    assert steps.read_secret(page) == "arrives" * 100
+    assert len(relay.calls(CLAIM)) == 1
+
+
+def test_line_that_dies_midway_is_not_waited_for(page: Page, relay: Relay, site: Site) -> None:
+    slow = Slow(2)
+    secret = Secret.create(site.web.client(), b"arrives" * 100)
+    steps.follow(page, steps.link_of(secret))
+    page.evaluate(COUNT_PARTS)
+    relay.on(CLAIM, slow)
+    steps.press_open(page)
+    slow.go()
+    wait_until(lambda: page.evaluate("window.parts") >= 1)
+    page.clock.fast_forward(20_000)
+    tries_again(page, "Please stay on this page.")
+    hurry(page, asked(relay, CLAIM, 2))
+    assert steps.read_secret(page) == "arrives" * 100
+    assert key_of(relay.calls(CLAIM))
+    slow.go()
+
+
+def test_service_that_is_busy_is_no_unclear_answer(
+    page: Page, relay: Relay, site: Site, trouble: Trouble
+) -> None:
+    trouble.allow("status of (429|503|410)")
+    client = site.web.client()
+    secret = Secret.create(client, b"arrives")
+    steps.follow(page, steps.link_of(secret))
+    relay.on(CLAIM, BUSY, TRIES)
+    steps.press_open(page)
+    hurry(page, asked(relay, CLAIM, TRIES))
+    expect(view(page, "unreachable")).to_contain_text("Nothing was opened or used up.")
+    page.locator("#retry").click()
+    view(page, "ready")
+    steps.press_open(page)
+    assert steps.read_secret(page) == "arrives"
+
+    relay.seen.clear()
+    secret = Secret.create(client, password=steps.PASSWORD)
+    steps.follow(page, steps.link_of(secret))
+    relay.on(CLAIM, LIMITED)
+    steps.press_open(page, steps.PASSWORD)
+    expect(steps.problem(page)).to_have_text(
+        "Too many tries from your address. Please wait a minute; nothing was used up."
+    )
+    expect(page.locator("#not-now")).to_be_visible()
+    expect(page.locator("[data-language]")).to_be_visible()
+    relay.on(CLAIM, instead(503, {"type": "busy"}, retry_after="1"))
+    steps.press_open(page)
+    wait_until(asked(relay, CLAIM, 2))
+    tries_again(page, "Please stay on this page.")
+    secret.claim(client)  # by somebody else, meanwhile
+    hurry(page, asked(relay, CLAIM, 3))
+    expect(view(page, "opened").locator("#report")).to_be_visible()
+
+
+def test_wrong_password_after_a_lost_answer_says_what_is_known(
+    page: Page, relay: Relay, site: Site, trouble: Trouble
+) -> None:
+    trouble.allow("status of (403|410)")
+    client = site.web.client()
+    secret = Secret.create(client, b"arrives", password=steps.PASSWORD)
+    steps.follow(page, steps.link_of(secret))
+    relay.on(CLAIM, lost, ALWAYS)
+    steps.press_open(page, steps.PASSWORD)
+    hurry(page, asked(relay, CLAIM, 1 + TRIES))
+    expect(steps.problem(page)).to_contain_text("No clear answer")
+    relay.heal()
+    steps.press_open(page, "falsch")  # although the one before was right, and has opened it
+    expect(steps.problem(page)).to_have_text("An earlier password was right. Enter that one again at once.")
+    steps.press_open(page, steps.PASSWORD)
+    assert steps.read_secret(page) == "arrives"
+
+    secret = Secret.create(client, password=steps.PASSWORD)
+    steps.follow(page, steps.link_of(secret))
+    relay.on(CLAIM, lost)
+    steps.press_open(page, "falsch")
+    expect(steps.problem(page)).to_contain_text("No clear answer")
+    steps.press_open(page, "wieder falsch")
+    expect(steps.problem(page)).to_contain_text("Wrong password. Nothing was opened.")
+    secret.claim(client)
+    steps.press_open(page, steps.PASSWORD)
+    expect(view(page, "opened").locator("#report")).to_be_visible()
 
 
 def test_link_is_kept_while_the_service_does_not_answer(page: Page, relay: Relay, site: Site) -> None:
@@ -297,3 +408,53 @@ def test_sender_is_told_while_the_service_does_not_answer(page: Page, relay: Rel
     hurry(page, asked(relay, "POST .*/revoke", 2))
     expect(page.locator('[data-state="revoked"]')).to_be_visible()
     expect(page.locator("#status-trouble")).to_be_hidden()
+
+
+def test_nothing_is_said_to_be_asked_again_when_it_is_not(page: Page, relay: Relay, site: Site) -> None:
+    secret = Secret.create(site.web.client())
+    steps.follow(page, steps.receipt_of(secret), "receipt")
+    relay.on(LOOK, refused, ALWAYS)
+    steps.unfold(page, "Withdraw the link").locator("#revoke").click()
+    expect(page.locator('[data-state="revoked"]')).to_be_visible()
+    hurry(page, asked(relay, LOOK, 2))  # once more, on the timer that was running
+    page.evaluate("() => fetch('/healthz')")  # its answer is after theirs
+    expect(page.locator("#status-trouble")).to_be_hidden()
+
+
+def test_withdrawal_that_fails_is_shown_as_failed(page: Page, relay: Relay, site: Site) -> None:
+    secret = Secret.create(site.web.client())
+    steps.follow(page, steps.receipt_of(secret), "receipt")
+    failed = page.locator("#act-failed")
+    relay.on(ANYTHING, refused, ALWAYS)
+    steps.unfold(page, "Withdraw the link").locator("#revoke").click()
+    hurry(page, failed.is_visible)
+    assert len(relay.calls(REVOKE)) == TRIES
+    expect(page.locator('[data-state="sealed"]')).to_be_visible()
+    expect(page.locator("#revoke")).to_be_visible()
+    relay.heal()
+    assert secret.state(site.web.client()).json["state"] == "sealed"
+
+    relay.on(ANYTHING, lost, ALWAYS)  # now it is done, and nobody hears of it
+    steps.press(page.locator("#revoke"))
+    expect(failed).to_be_hidden()
+    hurry(page, failed.is_visible)
+    expect(failed).to_contain_text("may not have been done")
+    relay.heal()
+    hurry(page, page.locator('[data-state="revoked"]').is_visible)
+    expect(failed).to_be_hidden()
+
+
+def test_unlocking_whose_answer_was_lost_is_not_shown_as_failed(
+    page: Page, relay: Relay, site: Site, trouble: Trouble
+) -> None:
+    trouble.allow("status of 409")
+    secret = with_proof()
+    store(site.web.client(), secret)
+    wrong_password(site.web.client(), secret, times=5)
+    steps.follow(page, steps.receipt_of(secret), "receipt")
+    relay.on("POST .*/unlock", lost)
+    page.locator("#unlock").click()
+    hurry(page, asked(relay, "POST .*/unlock", 2))
+    expect(page.locator('[data-state="sealed"]')).to_be_visible()
+    expect(page.locator("#unlock")).not_to_have_attribute("aria-busy", "true")
+    expect(page.locator("#act-failed")).to_be_hidden()

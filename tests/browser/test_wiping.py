@@ -247,6 +247,12 @@ def test_receipt_stays_out_of_the_address_and_is_asked_for_again(
     other = Secret.create(site.web.client())
     steps.follow(page, steps.receipt_of(other), "receipt")
     is_clean(page, key_of(receipt), key_of(steps.receipt_of(other)))
+    page.goto("/receipt")
+    page.locator("#pasted").fill(receipt)
+    page.locator("#paste-form button").click()
+    view(page, "receipt")
+    page.evaluate(HIDE)
+    is_clean(page, key_of(receipt))
 
 
 # --- who answers a request -------------------------------------------------------------------------------

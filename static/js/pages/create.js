@@ -154,7 +154,8 @@ function start() {
   $("qr-wanted").addEventListener("toggle", drawQr);
   bindCopy(document, (id) => { if (id === "link" || id === "message") copied = true; });
   addEventListener("beforeunload", (event) => {
-    if (!copied || ($("create").closest("[hidden]") === null && !secret.isEmpty())) event.preventDefault();
+    const isUncopied = !copied && !$("revoking").hidden;  // nor ended
+    if (isUncopied || (!$("create").closest("[hidden]") && !secret.isEmpty())) event.preventDefault();
   });
   addEventListener("pagehide", forget);
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });

@@ -1,5 +1,5 @@
 // Open a link: look first, open only when asked to, unseal here, say that it arrived.
-import { Problem, call, isPassing, newIdempotencyKey } from "../api.js";
+import { Problem, call, isPassing, isRefused, isUnclear, newIdempotencyKey } from "../api.js";
 import { bindCopy, bindReveal } from "../beside.js";
 import { $, busy, complain, element, say, setTime, show, size, word } from "../dom.js";
 import {
@@ -11,7 +11,7 @@ import { awaitLink, isReload, keepLink, speak, takeLink } from "../link.js";
 let link = null;  // { key, id, token, claimKey, state, unclear } of the link at hand
 let shown = "";  // the link, as text, that this page is about
 let saved = null;  // the file to be saved
-let kept = true;  // whether what was opened has been copied or saved
+let uncopied = new Set();  // ids of what was opened and not yet copied or saved
 
 const path = (what = "") => `/secrets/${b64(link.id)}${what}`;
 
@@ -59,15 +59,14 @@ const ENDS = ["opened", "revoked", "expired", "ended-by-operator"];
 
 function showEnd(kind, endedAt) {
   for (const time of document.querySelectorAll("[data-ended]")) if (endedAt) setTime(time, endedAt);
-  show(kind);
+  show(kind === "opened" && link.unclear ? "missed" : kind);
 }
 
 // What keeps a link from being looked at has a view of its own.
 function fail({ type, endedAt }) {
   if (ENDS.includes(type)) return showEnd(type, endedAt);
   if (["locked", "not-found", "not-answered"].includes(type)) return show(type);
-  const broken = ["record-damaged", "record-missing", "key-missing"].includes(type);
-  return show(broken ? "broken" : type === "unauthorized" ? "not-found" : "unreachable");
+  return show(/^(record|key)-/.test(type) ? "broken" : type === "unauthorized" ? "not-found" : "unreachable");
 }
 
 async function open() {
@@ -84,40 +83,41 @@ async function open() {
   } catch (error) {
     if (link === mine) explain(error);
   } finally {
-    switchable(Boolean(link) && !link.unclear);
+    switchable(Boolean(link) && !isUnsure());
   }
   return undefined;
 }
 
-// The envelope.  Once an answer was lost, this link may have been opened by us: that is `unclear`.
+// The envelope, as text.  Once an answer was lost, this link may have been opened by us: that is `unclear`.
 async function claim(mine, body) {
   const { token, claimKey, state } = mine;
   const apiKey = state.kind === "request" ? $("api-key").value : undefined;
-  const again = () => {
-    mine.unclear = true;
+  const again = (problem) => {
+    mine.unclear ||= isUnclear(problem);
     complain("problem", word("trying-again"));
     say(word("trying-again"));
   };
-  // A wrong password costs a try each time it is sent: then only what was opened is asked for again.
-  for (let patient = !body.proof; ; patient = true) {
+  // A wrong password may cost a try each time: then only what was opened is asked for again.
+  for (let patient = body.proof ? ({ type }) => type === "busy" : isPassing; ; patient = isPassing) {
     try {
       const { envelope } = await call("POST", path("/claim"), { token, key: claimKey, apiKey, body, again, patient });
       if (typeof envelope !== "string") throw new Problem("unreachable");
-      return unb64(envelope);
+      return envelope;
     } catch (problem) {
-      if (problem.type === "unreachable" || problem.type?.endsWith("-unavailable")) mine.unclear = true;
-      if (patient || !isPassing(problem)) throw problem;
-      again();
+      mine.unclear ||= isUnclear(problem);
+      if (patient === isPassing || !isUnclear(problem)) throw problem;
+      again(problem);
       const { state: now } = await call("GET", path(), { token, again });
       if (now !== "opened") throw problem;
     }
   }
 }
 
-async function receive(mine, envelope, stretched, body, repeated = false) {
+async function receive(mine, text, stretched, body, repeated = false) {
   const { key, token, claimKey, state } = mine;
   let payload;
   try {
+    const envelope = unb64(text);
     checkEnvelope(envelope, { answer: state.kind === "request", password: state.password });
     payload = state.kind === "request" ? await unsealAnswer(key, envelope) : await unseal(key, envelope, { stretched });
   } catch (error) {
@@ -139,24 +139,32 @@ function explain(error) {
     return show("unsealable");
   }
   if (error.type === "wrong-password") {
-    if (error.triesLeft === 0) return show("locked");
-    const left = error.triesLeft === undefined ? "" : ` ${word("tries", { count: error.triesLeft })}`;
-    return complain("problem", word("wrong-password") + left, $("password"));
+    const count = error.triesLeft;
+    link.unclear = count === undefined;  // no try was spent: it is open, by us
+    if (count === 0) return show("locked");
+    return complain("problem", link.unclear ? word("other-password")
+      : `${word("wrong-password")} ${word("tries", { count })}`, $("password"));
   }
-  if (error.type === "unauthorized" || error.type === "forbidden") return complain("problem", word("agents-only"), $("api-key"));
-  if (link.unclear && error.type === "opened") return showEnd("missed", error.endedAt);
+  if (["unauthorized", "forbidden"].includes(error.type)) return complain("problem", word("agents-only"), $("api-key"));
   if (ENDS.includes(error.type) || /^(locked|not-|record-|key-)/.test(error.type)) return fail(error);
-  if (error.type === "rate-limited" && !link.unclear) return complain("problem", word("open-rate-limited"));
+  if (isRefused(error) && !link.unclear) {
+    return error.type === "rate-limited" ? complain("problem", word("open-rate-limited")) : show("unreachable");
+  }
   $("not-now").hidden = true;
   return complain("problem", word("open-unreachable"));  // the same key is sent again at the next press
 }
+
+// The next press may bring what this page has opened.
+const isUnsure = () => link?.unclear && !$("open-form").closest("[hidden]");
+
+const mayLose = () => uncopied.size || isUnsure() || $("open-button").ariaBusy;
 
 // Another language means another page: not while there is something to lose.
 function switchable(may) {
   for (const other of document.querySelectorAll("[data-language]")) other.hidden = !may;
 }
 
-// --- what was in it --------------------------------------------------------------------------------------
+// --- what was in it
 
 function display(payload) {
   const answers = tryAnswers(payload);
@@ -164,6 +172,7 @@ function display(payload) {
   $("answers").hidden = !answers;
   $("text").hidden = Boolean(answers) || text === null;
   $("binary").hidden = Boolean(answers) || text !== null;
+  uncopied = new Set(answers ? [] : ["secret"]);
   if (answers) showAnswers(answers);
   else if (text !== null) showText(text);
   saved = new Blob([payload.content], { type: "application/octet-stream" });
@@ -171,7 +180,6 @@ function display(payload) {
   $("file-name").textContent = payload.name ?? word("no-name");
   $("file-size").textContent = [payload.type, size(payload.content.length)].filter(Boolean).join(", ");
   $("pasted").value = "";
-  kept = false;
   show("opened-now");
   say(word("opened-now"));
 }
@@ -195,6 +203,7 @@ function showAnswers(answers) {
   $("answers").replaceChildren(...answers.map(([name, value], i) => {
     const given = element("dd", { id: `answer-${i}`, class: "code", tabindex: "0", translate: "no" }, value);
     given.copied = value;
+    if (value) uncopied.add(given.id);
     const button = element("button", { type: "button", "data-copy": given.id, class: "quiet" }, word("copy"));
     button.setAttribute("aria-label", word("copy-field", { field: name }));
     return element("div", {}, element("dt", {}, name), given, element("dd", {}, button));
@@ -202,7 +211,7 @@ function showAnswers(answers) {
 }
 
 function save() {
-  kept = true;
+  uncopied.clear();
   const anchor = element("a", { href: URL.createObjectURL(saved), download: saved.name });
   anchor.click();
   setTimeout(() => URL.revokeObjectURL(anchor.href), 60_000);
@@ -231,13 +240,13 @@ async function report() {
 function forget() {
   link = saved = null;
   shown = "";
-  kept = true;
+  uncopied.clear();
   for (const id of ["secret", "answers", "file-name", "file-size"]) $(id).replaceChildren();
   delete $("secret").copied;
   for (const id of ["password", "api-key"]) $(id).value = "";
 }
 
-// --- from the start --------------------------------------------------------------------------------------
+// --- from the start
 
 function arrive() {
   const taken = takeLink("/s");
@@ -251,8 +260,8 @@ function arrive() {
 }
 
 function start() {
-  keepLink("/s", () => link && b64(link.key));
-  bindCopy(document, () => { kept = true; });
+  keepLink("/s", () => link && shown);
+  bindCopy(document, (id) => uncopied.delete(id));
   bindReveal(document);
   $("paste-form").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -268,9 +277,13 @@ function start() {
   $("report").addEventListener("click", report);
   $("retry").addEventListener("click", check);
   for (const button of document.querySelectorAll("[data-paste]")) button.addEventListener("click", () => show("paste"));
-  // Followed once more, it stays as it is; with another link the page begins anew.
-  awaitLink(() => (location.hash === `#${shown}` ? takeLink("/s") : location.reload()));
-  addEventListener("beforeunload", (event) => { if (!kept || link?.unclear || $("open-button").ariaBusy) event.preventDefault(); });
+  // The same link is looked at again, or stays as it is; with another one the page begins anew.
+  awaitLink(() => {
+    if (location.hash !== `#${shown}`) return location.reload();
+    takeLink("/s");
+    return link && !mayLose() && check();
+  });
+  addEventListener("beforeunload", (event) => { if (mayLose()) event.preventDefault(); });
   addEventListener("pagehide", () => { forget(); $("pasted").value = ""; });
   addEventListener("pageshow", (event) => { if (event.persisted) show("gone"); });
   if (!crypto.subtle) return show("insecure");

@@ -45,6 +45,7 @@ $("paste-form").addEventListener("submit", (event) => {
 });
 keepLink("/receipt", () => held);
 awaitLink();
+addEventListener("pagehide", () => { $("pasted").value = ""; });
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 for (const button of document.querySelectorAll("main button:disabled")) button.disabled = false;
 arrive();

@@ -99,8 +99,12 @@ function start() {
   $("retry").addEventListener("click", check);
   for (const button of document.querySelectorAll("[data-paste]")) button.addEventListener("click", () => show("paste"));
   awaitLink();
-  addEventListener("beforeunload", (event) => { if (!secret.isEmpty()) event.preventDefault(); });
-  addEventListener("pagehide", () => { secret.clear(); unsent = null; });
+  addEventListener("beforeunload", (event) => { if (!$("answer").closest("[hidden]") && !secret.isEmpty()) event.preventDefault(); });
+  addEventListener("pagehide", () => {
+    secret.clear();
+    unsent = null;
+    $("pasted").value = "";
+  });
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   if (!crypto.subtle) return show("insecure");
   for (const button of document.querySelectorAll("main button:disabled")) button.disabled = false;
