@@ -80,6 +80,12 @@ def _check_ledger(conf: Settings, store: RedisStore, shards: list[Shard], shard:
     """Refuse a node of the ledger that could forget, that is the store, or whose clock is off."""
     with _overridable(conf):
         shard.node.check_settings("ledger", variable("ledger_urls"), LEDGER)
+        replication = shard.node.info("replication")
+        if replication["role"] != "master" or replication["connected_slaves"] != "0":
+            raise Misconfigured(
+                f"{variable('ledger_urls')}: the ledger has or is a replica. One that takes over has forgotten "
+                "what it was told last, and would decide it again."
+            )
     _refuse_one_for_both(store, shards, shard)
     if abs(store.node.time() - shard.node.time()) > MAX_CLOCK_DIFFERENCE:
         raise Misconfigured(

@@ -68,7 +68,7 @@ class RedisLedger:
     def up(self) -> tuple[int, int]:
         """How many nodes answer and are believed, and how many there are."""
         self._admit_late()
-        return sum(bool(shard.told.epoch and shard.node.is_up()) for shard in self.shards), len(self.shards)
+        return sum(shard.is_believed() for shard in self.shards), len(self.shards)
 
     def close(self) -> None:
         """Close all connections."""
@@ -88,7 +88,10 @@ class RedisLedger:
 
     def rules(self, epoch: bytes) -> bool:
         """See ``model.Ledger.rules``."""
-        return self._shard(epoch).epoch() == epoch
+        shard = self._shard(epoch)
+        with contextlib.suppress(LedgerUnavailable):  # then its last word counts, of a moment ago
+            shard.epoch()
+        return shard.told.epoch == epoch
 
     def end(
         self,
@@ -180,10 +183,11 @@ class RedisLedger:
             if shard.told.epoch:
                 continue
             try:
-                told = shard.ask()
                 if shard not in self._checked:
                     self._check(shard)
                     self._checked.add(shard)
+                told = shard.ask()  # after all that takes time: it may have gone back meanwhile
+                self._refuse_copy(shard, told)
                 shard.admit(told, marks)
                 self._marks.raise_high_water(told.epoch, told.sequence)
             except LedgerUnavailable:
@@ -211,11 +215,21 @@ class RedisLedger:
                 "it would have decided with 'secretsvc ledger new-epoch --lost'."
             )
         for shard, told in new.items():
+            self._refuse_copy(shard, told)
             if missing:
                 shard.admit(told, marks)  # raises, and says why
             found = told if told.epoch else shard.begin(max(map(epoch_number, marks), default=1), first=True)
             self._marks.raise_high_water(found.epoch, found.sequence)
             shard.adopt(found)
+
+    def _refuse_copy(self, shard: Shard, told: Told) -> None:
+        """Two nodes that rule with one epoch would both decide what was sealed under it."""
+        for other in self.shards:
+            if told.epoch and other is not shard and told.epoch == other.told.epoch:
+                raise Misconfigured(
+                    f"{shard.name} and {other.name} have the same data: one is a copy of the other. Bring the "
+                    "right data back, or empty it; end what is lost with 'secretsvc ledger new-epoch --lost'."
+                )
 
     def _admit_late(self, *, ask: bool = False) -> None:
         """Look again at nodes that were not admitted, at most once a second; with ``ask`` at all of them."""

@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 Kind = Literal["server", "sentinel", "cluster"]
 _TLS = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
 _SENTINEL = {"sentinel_username", "sentinel_password"}
+_CHOICES = {"ssl_check_hostname": ("true", "false"), "ssl_cert_reqs": ("required", "optional", "none")}
 _PORTS = {"sentinel": 26379, "cluster": 6379}
 
 
@@ -50,7 +51,10 @@ def parse(url: str) -> Location:
     Raises:
         ValueError: what is wrong with it, without quoting it.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # it quotes what it does not like
+        raise ValueError("expected an address; percent-encode what is special in user and password") from None
     base, _, kind = parts.scheme.partition("+")
     if base not in ("redis", "rediss", "unix") or kind not in ("", *_PORTS) or (base == "unix" and kind):
         raise ValueError(
@@ -60,6 +64,11 @@ def parse(url: str) -> Location:
     allowed = (_TLS if base == "rediss" else set()) | (_SENTINEL if kind == "sentinel" else set())
     if unknown := set(given) - allowed - ({"db"} if base == "unix" else set()):
         raise ValueError(f"the option {sorted(unknown)[0]!r} is not known here")
+    for name, choices in _CHOICES.items():
+        if given.get(name, choices[0]) not in choices:
+            raise ValueError(f"the option {name!r} is one of {', '.join(choices)}")
+    if not re.fullmatch("[0-9]*", given.get("db", "")):
+        raise ValueError("the option 'db' is a number")
     if not kind:
         if "," in parts.netloc or "," in parts.path:
             raise ValueError("one server is expected; for several use redis+sentinel:// or redis+cluster://")
@@ -77,7 +86,9 @@ def parse(url: str) -> Location:
             else "a Cluster has no databases: nothing may follow the hosts"
         )
     username, _, password = user.partition(":")
-    tls = {name: value for name, value in given.items() if name in _TLS}
+    tls: dict[str, str | bool] = {name: value for name, value in given.items() if name in _TLS}
+    if "ssl_check_hostname" in tls:
+        tls["ssl_check_hostname"] = tls["ssl_check_hostname"] == "true"
     secure: dict[str, str | bool] = {"ssl": True, **tls} if base == "rediss" else {}
     named = {"username": username, "password": password}
     for_sentinels = {name.removeprefix("sentinel_"): given[name] for name in _SENTINEL & set(given)}
@@ -97,5 +108,9 @@ def _hosts(text: str, port: int) -> tuple[tuple[str, int], ...]:
         match = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^\[\]:,\s]+)(?::([0-9]{1,5}))?", each)
         if not match or int(match[2] or port) > 65_535:
             raise ValueError("expected HOST or HOST:PORT")
+        try:
+            match[1].encode("idna")
+        except UnicodeError:
+            raise ValueError("expected HOST or HOST:PORT") from None
         found.append((match[1].strip("[]"), int(match[2] or port)))
     return tuple(found)

@@ -5,7 +5,8 @@ once, and every rule in ``lua/`` is written so that running it twice with the sa
 the second time.
 
 A server that let one call after another run out of time is left alone for a second: whoever calls meanwhile is
-refused at once, so that no thread stands still for it, and then one call tries whether it is back.
+refused at once, so that no thread stands still for it, and then one call tries whether it is back.  In a
+Cluster each primary is left alone by itself.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -127,6 +128,35 @@ def open_node(
     )
 
 
+class Silence:
+    """How often in a row a server let a call run out of time, and until when it is left alone for that."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls = 0
+        self._until = 0.0
+
+    def refuses(self, now: float) -> bool:
+        """Whether a call is not to be made; one of those that come when the time is over finds out."""
+        with self._lock:
+            if self._calls < SILENT:
+                return False
+            if now < self._until:
+                return True
+            self._until = now + IN_ALL
+            return False
+
+    def answered(self) -> None:
+        """It is back."""
+        self._calls = 0
+
+    def failed(self, now: float, *, silent: bool) -> None:
+        """A call failed; silent: no answer came in time."""
+        with self._lock:
+            self._calls = self._calls + 1 if silent else 0
+            self._until = now + BACK_OFF
+
+
 class Node:
     """One server, or the primary that Sentinels name: a pool of connections.
 
@@ -140,9 +170,7 @@ class Node:
         self.replica = replica
         self._redis = client
         self._unavailable = unavailable
-        self._lock = threading.Lock()
-        self._silent = 0
-        self._leave_alone_until = 0.0
+        self._silence = Silence()
 
     def __repr__(self) -> str:
         """Where it is, without what the address may hold besides."""
@@ -165,7 +193,7 @@ class Node:
         Raises:
             Unavailable: of the class given at construction.
         """
-        return self.guarded(lambda: self._redis.execute_command(*words, **options))
+        return self.guarded(lambda: self._redis.execute_command(*words, **options), words[1:2])
 
     def run(
         self,
@@ -187,7 +215,7 @@ class Node:
         """
         script = rule(name)
         confirm: Command = ("WAIT", replicas, WAIT_MS) if replicas else ()
-        answer, confirmed = self.guarded(lambda: self._evaluate(script, keys, arguments, before, confirm))
+        answer, confirmed = self.guarded(lambda: self._evaluate(script, keys, arguments, before, confirm), keys)
         if confirmed < replicas:
             log.warning("%s: %d of %d replicas confirmed", self._unavailable.kind, confirmed, replicas)
             raise self._unavailable
@@ -251,14 +279,20 @@ class Node:
                     f"Set '{name} {allowed[0]}'."
                 )
 
-    def guarded(self, call: Callable[[], T]) -> T:
+    def guarded(self, call: Callable[[], T], keys: Sequence[Argument] = ()) -> T:
         """Make a call with one repeat where no answer came, and in the time that is given to all of it.
+
+        Args:
+            call: made twice at most.
+            keys: that it is about; of several servers the one that has the first is asked.
 
         Raises:
             Unavailable: of the class given at construction.
         """
         started = time.monotonic()
-        self._pass(started)
+        silence = self._silence_of(keys)
+        if silence.refuses(started):
+            raise self._unavailable
         try:
             try:
                 answer = call()
@@ -270,19 +304,13 @@ class Node:
             # The class says enough; the message may quote arguments.
             log.warning("%s: %s", self._unavailable.kind, type(error).__name__)
             now = time.monotonic()
-            with self._lock:
-                self._silent = self._silent + 1 if now - started >= CLUSTER_TIMEOUT else 0
-                self._leave_alone_until = now + BACK_OFF
+            silence.failed(now, silent=now - started >= CLUSTER_TIMEOUT)
             raise self._unavailable from None
-        self._silent = 0
+        silence.answered()
         return answer
 
-    def _pass(self, now: float) -> None:
-        with self._lock:
-            if self._silent >= SILENT:
-                if now < self._leave_alone_until:
-                    raise self._unavailable
-                self._leave_alone_until = now + IN_ALL
+    def _silence_of(self, keys: Sequence[Argument]) -> Silence:
+        return self._silence
 
     def _replicas(self) -> Iterator[Node]:
         pool = self._redis.connection_pool
@@ -324,6 +352,7 @@ class Cluster(Node):
         super().__init__(None, unavailable=unavailable)
         self._connect = connect
         self._connecting = threading.Lock()
+        self._silences: dict[str, Silence] = {}
 
     @property
     def client(self) -> Any:
@@ -332,7 +361,21 @@ class Cluster(Node):
 
     def command(self, *words: Argument, **options: Any) -> Any:
         """See ``Node.command``; a command with a key."""
-        return self.guarded(lambda: self._cluster().execute_command(*words, **options))
+        return self.guarded(lambda: self._cluster().execute_command(*words, **options), words[1:2])
+
+    def run(
+        self,
+        name: str,
+        keys: list[str],
+        *arguments: Argument,
+        before: Command = (),
+        replicas: int = 0,
+    ) -> Any:
+        """See ``Node.run``; the command before it has a key elsewhere, and its failure keeps nothing back."""
+        if before:
+            with contextlib.suppress(self._unavailable):
+                self.command(*before)
+        return super().run(name, keys, *arguments, replicas=replicas)
 
     def time(self) -> float:
         """The time of one of the servers, seconds since 1970."""
@@ -347,7 +390,15 @@ class Cluster(Node):
     def each_server(self) -> Iterator[Node]:
         """See ``Node.each_server``."""
         for each in self.guarded(lambda: self._cluster().get_primaries()):
-            yield from Node(each.redis_connection, unavailable=self._unavailable).each_server()
+            here = self._cluster().get_redis_connection(each)  # one met on the way has none yet
+            yield from Node(here, unavailable=self._unavailable).each_server()
+
+    def _silence_of(self, keys: Sequence[Argument]) -> Silence:
+        """That of the primary which has the key: the others go on while it hangs."""
+        if keys and self._redis:
+            with contextlib.suppress(RedisClusterException):  # nobody has it
+                return self._silences.setdefault(_owner(self._redis, keys[0]).name, Silence())
+        return self._silence
 
     def _cluster(self) -> Any:
         with self._connecting:
@@ -364,8 +415,6 @@ class Cluster(Node):
         confirm: Command,
     ) -> tuple[Any, int]:
         cluster = self._cluster()
-        if before:
-            cluster.execute_command(*before)
         if confirm:
             answer = self._confirmed(cluster, script, keys, arguments, confirm)
             if answer:
@@ -388,12 +437,17 @@ class Cluster(Node):
         Where the slot has moved, the cluster's client runs the rule and learns the way; then it is run again.
         """
         for _ in range(2):
-            owner = cluster.nodes_manager.get_node_from_slot(key_slot(keys[0].encode()))
-            here = Node(owner.redis_connection, unavailable=self._unavailable)
+            owner = _owner(cluster, keys[0])
+            here = Node(cluster.get_redis_connection(owner), unavailable=self._unavailable)
             with contextlib.suppress(MovedError, AskError, TryAgainError):
                 return here._evaluate(script, keys, arguments, (), confirm)
             self._evaluate(script, keys, arguments, (), ())
         return None
+
+
+def _owner(cluster: Any, key: Argument) -> Any:
+    slot = key_slot(key if isinstance(key, bytes) else str(key).encode())
+    return cluster.nodes_manager.get_node_from_slot(slot)
 
 
 def _send(

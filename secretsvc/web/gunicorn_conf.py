@@ -7,12 +7,15 @@ more than once.
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 import socket
 import sys
+import time
 from typing import Any
 
 import gunicorn.http.wsgi
+import gunicorn.sock
 import gunicorn.util
 
 from secretsvc import hygiene, settings
@@ -69,18 +72,39 @@ def on_starting(server: Any) -> None:
     except OSError as error:
         server.log.error("cannot listen on %s: %s", bind, error.strerror)  # noqa: TRY400
         sys.exit(1)
+    server.served = mmap.mmap(-1, 1)  # shared with all workers, those of a reload too
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Once a worker has served, one that cannot start is tried again and ends nothing but itself.
+
+    gunicorn would end all of them: one worker that died while a server does not answer, or while a node of the
+    ledger is not itself, would take those along that serve all the rest.  Beside them it listens only when it
+    can serve: the kernel would hand it connections, to be reset.  (In a reload nobody else will be left: there
+    the connections wait for it.)
+    """
+    if 0 < len(server.WORKERS) < server.num_workers:
+        gunicorn.sock.close_sockets(worker.sockets)
+        worker.sockets = []
+    worker.served = server.served
+    if server.served[0]:
+        server.WORKER_BOOT_ERROR = server.APP_LOAD_ERROR = 1  # in this process alone
 
 
 def post_worker_init(worker: Any) -> None:
-    """Have the store's files written anew once in a while; the first look is a minute after this."""
+    """Listen; and have the store's files written anew once in a while, with a first look in a minute."""
+    worker.sockets = worker.sockets or gunicorn.sock.create_sockets(worker.cfg, worker.log)
+    worker.served[0] = 1
     worker.housekeeping = hygiene.housekeeping(_settings)
     worker.housekeeping.start()
 
 
-def worker_exit(_server: Any, worker: Any) -> None:
+def worker_exit(server: Any, worker: Any) -> None:
     """End that with the worker; gunicorn calls this also where the worker never came that far."""
     if found := getattr(worker, "housekeeping", None):
         found.stop()
+    elif server.served[0] and not worker.booted:
+        time.sleep(1.0)  # before it is tried again
 
 
 class WithoutInput(logging.Filter):

@@ -36,7 +36,8 @@ class Limits:
 
     def __init__(self, node: Node, keyring: Keyring, *, create: int, password: int) -> None:
         self._node = node
-        self._limiter = FixedWindowRateLimiter(_Counts(node))
+        self._counts = _Counts(node)
+        self._limiter = FixedWindowRateLimiter(self._counts)
         self._keyring = keyring
         self._create = RateLimitItemPerMinute(create) if create else None
         self._password = RateLimitItemPerMinute(password) if password else None
@@ -78,7 +79,8 @@ class Limits:
                 return None
             return self._limiter.get_window_stats(limit, what, client).reset_time - time.time()
 
-        left = self._node.guarded(lambda: _unwrapped(hit))
+        key = self._counts.prefixed_key(limit.key_for(what, client))
+        left = self._node.guarded(lambda: _unwrapped(hit), (key,))
         if left is not None:
             raise RateLimited(detail, retry_after=max(1, math.ceil(left)))
 
