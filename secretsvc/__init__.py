@@ -14,7 +14,10 @@ From the bottom up; each module uses only what stands above it:
 ``tries``          reserving and settling tries at a password
 ``vault``          the rules: create, state, claim, done, revoke, unlock, report, request, answer
 ``serverside``     the server sealing and opening for those who cannot
-``node``           a Redis-compatible server, or several in one, as we use them
+``rules``          the Lua files, and how one is run
+``node``           a Redis-compatible server as we use it
+``cluster``        a Redis Cluster, used alike
+``connections``    from an address to one or the other
 ``store``          records and receipts          ``lua/`` holds its rules,
 ``shard``          one node of the ledger                  and the ledger's
 ``ledger``         the set-once register of ends, on its nodes

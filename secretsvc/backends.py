@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 
 from . import atrest, embedded
+from .connections import open_node
 from .errors import LedgerUnavailable, Misconfigured, StoreUnavailable
 from .ledger import RedisLedger
-from .node import Node, open_node
+from .node import Node
 from .settings import Settings, variable
 from .shard import Shard
 from .store import RedisStore
@@ -48,7 +49,7 @@ def pair(conf: Settings) -> tuple[RedisStore, RedisLedger]:
         return Shard(
             lambda prove: open_node(url, connections=connections, unavailable=LedgerUnavailable, prove=prove),
             name=f"Node {number} of the ledger" if len(urls) > 1 else "The ledger",
-            marks=store.high_water,
+            marks=store,
         )
 
     urls = conf.ledgers or (sockets.ledger,)

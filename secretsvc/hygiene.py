@@ -18,9 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from .connections import open_node
 from .embedded import urls
 from .errors import StoreUnavailable, Unavailable
-from .node import Node, open_node
+from .node import Node
 from .settings import Settings
 
 PATIENCE = 600  # seconds for a file to be written, or a replica to catch up
@@ -145,4 +146,4 @@ def _keeps(server: Node, file: File) -> bool:
         return persistence["aof_enabled"] == "1"
     if replication["role"] != "master" or replication["connected_slaves"] != "0":
         return True
-    return persistence[file.counter] != "0" or bool(server.command("CONFIG", "GET", "save")[1])
+    return persistence[file.counter] != "0" or bool(server.setting("save"))

@@ -15,23 +15,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 from .errors import LedgerUnavailable, Misconfigured, Unavailable
 from .model import End, Verdict
-from .shard import FRESH, RETIRED, Shard, Stranger, Told, epoch_number
+from .shard import FRESH, RETIRED, Marks, Shard, Stranger, Told, epoch_number
 
 log = logging.getLogger(__name__)
-
-
-class Marks(Protocol):
-    """High-water marks of the ledger, kept apart from it."""
-
-    def high_water(self) -> dict[bytes, int]:
-        """The highest sequence seen in each epoch."""
-
-    def raise_high_water(self, epoch: bytes, sequence: int) -> None:
-        """Keep a mark; it never goes down."""
 
 
 class RedisLedger:

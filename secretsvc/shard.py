@@ -14,11 +14,13 @@ A node proves itself by its history.  It has to know every epoch that the servic
 have seen as many ends as the service has: one that was emptied, replaced, or restored from a copy does not, and
 would decide again what is decided.  The highest sequence seen of each epoch is kept in the store as well, its
 *high-water mark*, so that a process which has seen nothing yet knows it too.  Every new connection is proved
-before its first use: a server cannot come back older without having closed the connections it had.
+before its first use: a server that is put back to an older copy has closed those it had.  (One that becomes a
+replica of such a copy has not, so a node that has or is a replica is refused.)
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import struct
@@ -27,12 +29,14 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Protocol, get_args
 
+from .connections import Ask
 from .envelope import b64
-from .errors import LedgerUnavailable, Misconfigured
+from .errors import LedgerUnavailable, Misconfigured, StoreUnavailable
 from .model import End, Verdict, Word
-from .node import Argument, Ask, Node, rule
+from .node import Node
+from .rules import Argument, rule
 
 EPOCH, SEQUENCE = "ss:epoch", "ss:sequence"
 WORDS: dict[bytes, Word] = {word.encode(): word for word in get_args(Word)}
@@ -82,13 +86,23 @@ class Stranger(Misconfigured):
     """A node of the ledger says nothing that connects it with what was seen."""
 
 
+class Marks(Protocol):
+    """High-water marks of the ledger, kept apart from it."""
+
+    def high_water(self) -> dict[bytes, int]:
+        """The highest sequence seen in each epoch."""
+
+    def raise_high_water(self, epoch: bytes, sequence: int) -> None:
+        """Keep a mark; it never goes down."""
+
+
 class Shard:
     """One node of the ledger, as one process knows it.
 
     Args:
         connect: makes the node, given what is to prove its connections.
         name: for messages.
-        marks: the high-water marks in the store: epoch to sequence.
+        marks: the high-water marks in the store.
     """
 
     def __init__(
@@ -96,7 +110,7 @@ class Shard:
         connect: Callable[[Callable[[Ask], None]], Node],
         *,
         name: str,
-        marks: Callable[[], Mapping[bytes, int]],
+        marks: Marks,
     ) -> None:
         self.name = name
         self._marks = marks
@@ -252,13 +266,17 @@ class Shard:
     def _prove(self, ask: Ask) -> None:
         seen = self.told
         if seen.epoch:
-            marks = self._marks()
+            marks = self._marks.high_water()
             self._believe(_told(ask), marks, seen)
 
     def _believe(self, told: Told, marks: Mapping[bytes, int], seen: Told) -> None:
         try:
             self.admit(told, marks, seen)
         except Misconfigured as error:
+            with contextlib.suppress(
+                StoreUnavailable
+            ):  # others, and the operator's command, get to know it too
+                self._marks.raise_high_water(seen.epoch, seen.sequence)
             if time.monotonic() - self._complained > COMPLAIN_EVERY:
                 self._complained = time.monotonic()
                 log.error("%s", error.detail)  # noqa: TRY400 - the sentence says it all

@@ -27,7 +27,8 @@ from typing import Literal
 
 from .envelope import b64
 from .model import ClockOff, Look, Receipt, Verdict
-from .node import Argument, Node
+from .node import Node
+from .rules import Argument
 
 SEEN = "ss:seen"
 RESERVED_MS = 30_000

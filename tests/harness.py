@@ -23,10 +23,10 @@ from flask import Flask
 
 import app as composition
 from secretsvc import atrest, envelope, settings
+from secretsvc.connections import open_node
 from secretsvc.envelope import Payload, b64, unb64
 from secretsvc.errors import LedgerUnavailable
 from secretsvc.ledger import RedisLedger
-from secretsvc.node import open_node
 from secretsvc.settings import Settings
 from secretsvc.shard import Shard
 from secretsvc.store import RedisStore
@@ -84,7 +84,7 @@ def ledger_at(urls: list[str], store: RedisStore) -> RedisLedger:
         return Shard(
             lambda prove: open_node(url, connections=4, unavailable=LedgerUnavailable, prove=prove),
             name=f"Node {number} of the ledger",
-            marks=store.high_water,
+            marks=store,
         )
 
     return RedisLedger([shard(number, url) for number, url in enumerate(urls, 1)], store)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from secretsvc.node import rule
+from secretsvc.rules import rule
 
 Verb = Literal["drop", "reset", "swallow", "delay"]
 OPENING = 4096  # bytes of what a connection says first, by which ``partition`` can pick it

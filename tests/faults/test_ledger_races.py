@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from secretsvc.connections import open_node
 from secretsvc.errors import StoreUnavailable
 from secretsvc.ledger import RedisLedger
-from secretsvc.node import open_node
 from secretsvc.shard import Told
 from secretsvc.store import RedisStore
 from tests.harness import Backends, ledger_at
@@ -95,7 +95,7 @@ def test_a_new_connection_to_a_busy_node_is_believed(
 ) -> None:
     ledger, traffic = process(), Traffic(process(), store)
     [shard] = ledger.shards
-    shard._marks = Marks(store, traffic).high_water
+    shard._marks = Marks(store, traffic)
     for ends in (2, 4, 6):
         ledger.close()
         assert shard.ask().sequence == ends

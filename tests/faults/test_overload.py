@@ -134,6 +134,6 @@ def test_links_come_from_the_public_url_whatever_a_caller_says(front: Nginx) -> 
 def test_what_comes_in_the_clear_is_told_so(front: Nginx) -> None:
     plain = Client(f"http://localhost:{front.plain_port}")
     moved = plain.get("/s")
-    assert (moved.status, moved.headers["location"]) == (301, "https://localhost/s")
+    assert (moved.status, moved.headers["location"]) == (301, "https://secrets.example.org/s")
     refused = plain.send("POST", "/", b"secret=x", {"Content-Type": "application/x-www-form-urlencoded"})
     assert (refused.status, "readable on its way" in refused.text) == (403, True)

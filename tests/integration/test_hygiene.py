@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from secretsvc import atrest, embedded
+from secretsvc.connections import open_node
 from secretsvc.errors import StoreUnavailable
 from secretsvc.hygiene import Housekeeping
-from secretsvc.node import open_node
 from tests.faults.clusters import cluster
 from tests.faults.proxy import Proxy
 from tests.faults.topology import replicated

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from secretsvc.connections import open_node
 from secretsvc.errors import StoreUnavailable
-from secretsvc.node import BACK_OFF, IN_ALL, TIMEOUT, Node, open_node
+from secretsvc.node import BACK_OFF, IN_ALL, TIMEOUT, Node
 from tests.faults.proxy import Proxy
 from tests.harness import Backends, wait_until
 from tests.servers import start_server

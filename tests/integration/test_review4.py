@@ -17,10 +17,11 @@ import pytest
 from redis.crc import key_slot
 
 from secretsvc.backends import connect
+from secretsvc.connections import open_node
 from secretsvc.errors import Misconfigured, StoreUnavailable
 from secretsvc.location import parse
 from secretsvc.model import Verdict
-from secretsvc.node import Node, open_node
+from secretsvc.node import Node
 from secretsvc.settings import from_env
 from secretsvc.store import RedisStore
 from tests.faults.clusters import Cluster, cluster

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from secretsvc.connections import open_node
 from secretsvc.envelope import b64
 from secretsvc.errors import LedgerUnavailable, Misconfigured, StoreUnavailable
 from secretsvc.ledger import RedisLedger
-from secretsvc.node import open_node
 from secretsvc.shard import RETIRED, Older, epoch_number
 from secretsvc.store import RedisStore
 from tests.harness import Backends, InProcess, Secret, ledger_at, new_idempotency_key, wait_until

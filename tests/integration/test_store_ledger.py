@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from secretsvc.backends import connect
+from secretsvc.connections import open_node
 from secretsvc.envelope import unb64
 from secretsvc.errors import LedgerUnavailable, Misconfigured, StoreUnavailable
 from secretsvc.ledger import RedisLedger
 from secretsvc.model import ClockOff, Receipt, Verdict
-from secretsvc.node import open_node
 from secretsvc.shard import Shard, epoch_number
 from secretsvc.store import RedisStore
 from tests.faults.proxy import Proxy, calls

@@ -19,7 +19,7 @@ ONLY = {
     "flask": {"web"},
     "werkzeug": {"web"},
     "limits": {"web"},
-    "redis": {"node", "embedded"},
+    "redis": {"rules", "node", "cluster", "connections", "embedded"},
     "click": {"cli"},
     "argon2": {"atrest"},
 }

@@ -1,0 +1,83 @@
+"""Rules as Lua files: what the servers decide in one step, and how a rule is run over a connection.
+
+Every rule in ``lua/`` is written so that running it twice with the same arguments changes nothing the second
+time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+WAIT_MS = 700  # for replicas to confirm; less than a connection waits for an answer
+
+Argument = bytes | str | int
+Command = tuple[Argument, ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One Lua file of ours, named by its SHA-1 once the server knows it."""
+
+    name: str
+    text: str
+    sha: str
+
+
+@cache
+def rule(name: str) -> Rule:
+    """The rule in ``lua/<name>.lua``."""
+    text = (files("secretsvc") / "lua" / f"{name}.lua").read_text("utf-8")
+    return Rule(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A rule with all that it is run on, and what goes along.
+
+    Attributes:
+        keys: all in one slot.
+        before: a command to send ahead; its answer is not looked at.
+        replicas: how many of them have to confirm everything written up to and by the rule.
+    """
+
+    rule: Rule
+    keys: list[str]
+    arguments: Command
+    before: Command = ()
+    replicas: int = 0
+
+    def over(self, client: Any) -> tuple[Any, int]:
+        """Run it in one round trip over one connection: its raw answer, and how many replicas confirmed."""
+        try:
+            return self._send(client, self.by_name)
+        except NoScriptError:
+            return self._send(client, self.by_text)
+
+    @property
+    def by_name(self) -> Command:
+        """The command for a server that knows the rule."""
+        return ("EVALSHA", self.rule.sha, len(self.keys), *self.keys, *self.arguments)
+
+    @property
+    def by_text(self) -> Command:
+        """The command for one that does not."""
+        return ("EVAL", self.rule.text, len(self.keys), *self.keys, *self.arguments)
+
+    def _send(self, client: Any, evaluate: Command) -> tuple[Any, int]:
+        confirm: Command = ("WAIT", self.replicas, WAIT_MS) if self.replicas else ()
+        if not self.before and not confirm:
+            return client.execute_command(*evaluate), 0
+        pipe = client.pipeline(transaction=False)
+        for command in filter(None, (self.before, evaluate, confirm)):
+            pipe.execute_command(*command)
+        answers = pipe.execute(raise_on_error=False)[1 if self.before else 0 :]
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers[0], int(answers[1]) if confirm else 0
