@@ -14,6 +14,7 @@ From the bottom up; each module uses only what stands above it:
 ``tries``          reserving and settling tries at a password
 ``vault``          the rules: create, state, claim, done, revoke, unlock, report, request, answer
 ``serverside``     the server sealing and opening for those who cannot
+``epochs``         what a node of the ledger says of itself, and whether it is believed
 ``rules``          the Lua files, and how one is run
 ``node``           a Redis-compatible server as we use it
 ``cluster``        a Redis Cluster, used alike

@@ -16,9 +16,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from .epochs import RETIRED, Marks, Told, epoch_number, judge
 from .errors import LedgerUnavailable, Misconfigured, Unavailable
 from .model import End, Verdict
-from .shard import FRESH, RETIRED, Marks, Shard, Stranger, Told, epoch_number
+from .shard import FRESH, Shard, Stranger
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ class RedisLedger:
         found = {shard: self._told(shard) for shard in self.shards}
         known = {epoch for told in found.values() for epoch in told.epochs}
         gone = tuple(epoch for epoch in marks if epoch not in known)
-        bad = [shard for shard, told in found.items() if not lost or _lost(told, marks)]
+        bad = [shard for shard, told in found.items() if not lost or judge(told, marks) != "itself"]
         missing = [epoch for epoch in gone if marks[epoch] < RETIRED]
         if not bad and not missing:
             return 0
@@ -240,7 +241,3 @@ class RedisLedger:
             log.warning("the ledger's marks could not be read")
         finally:
             self._admitting.release()
-
-
-def _lost(told: Told, marks: Mapping[bytes, int]) -> bool:
-    return not told.epoch or told.sequence < marks.get(told.epoch, 0) or not (told.epochs & marks.keys())

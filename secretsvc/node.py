@@ -161,7 +161,11 @@ class Node:
         return {key: str(value) for key, value in found.items()}
 
     def setting(self, name: str) -> str:
-        """One of the server's own settings; ``unknown`` where it has none of this name."""
+        """One of the server's own settings; ``unknown`` where it has none of this name.
+
+        Raises:
+            Unavailable: of the class given at construction.
+        """
         return str(self.command("CONFIG GET", name).get(name, "unknown"))
 
     def each_server(self) -> Iterator[Node]:

@@ -10,12 +10,9 @@ Keys, all with the prefix ``ss:``:
 ``ss:sequence``         how many ends the ruling epoch has seen; it only grows while the epoch lasts
 ======================  ==================================================================================
 
-A node proves itself by its history.  It has to know every epoch that the service has seen rule there, and to
-have seen as many ends as the service has: one that was emptied, replaced, or restored from a copy does not, and
-would decide again what is decided.  The highest sequence seen of each epoch is kept in the store as well, its
-*high-water mark*, so that a process which has seen nothing yet knows it too.  Every new connection is proved
-before its first use: a server that is put back to an older copy has closed those it had.  (One that becomes a
-replica of such a copy has not, so a node that has or is a replica is refused.)
+``epochs`` judges what a node says of itself.  Every new connection is proved before its first use: a server
+that is put back to an older copy has closed those it had.  (One that becomes a replica of such a copy has not,
+so a node that has or is a replica is refused.)
 """
 
 from __future__ import annotations
@@ -28,11 +25,11 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol, get_args
+from typing import get_args
 
 from .connections import Ask
 from .envelope import b64
+from .epochs import NOTHING, Marks, Told, judge
 from .errors import LedgerUnavailable, Misconfigured, StoreUnavailable
 from .model import End, Verdict, Word
 from .node import Node
@@ -42,37 +39,11 @@ EPOCH, SEQUENCE = "ss:epoch", "ss:sequence"
 WORDS: dict[bytes, Word] = {word.encode(): word for word in get_args(Word)}
 FRESH = 1.0  # seconds an epoch may be used for new records without asking again
 COMPLAIN_EVERY = 60.0  # seconds between two lines in the log about one node
-RETIRED = 2**53  # the mark of an epoch that no node may rule with any more: higher than any sequence
 OLDER = (
     "is older than what this service has seen of it: it was emptied, replaced or restored. Bring the real one "
     "back, or end what it would have decided with 'secretsvc ledger new-epoch --lost', or everything unread "
     "with 'secretsvc ledger new-epoch'."
 )
-
-
-def epoch_number(epoch: bytes) -> int:
-    """Which epoch came later: the number in its first four bytes."""
-    return int(struct.unpack(">I", epoch[:4])[0])
-
-
-@dataclass(frozen=True)
-class Told:
-    """What a node says of itself.
-
-    Attributes:
-        epoch: the one that rules; empty where none does.
-        sequence: how many ends it has seen.
-        former: the epochs before it, and those of lost nodes it answers for.
-    """
-
-    epoch: bytes = b""
-    sequence: int = 0
-    former: frozenset[bytes] = field(default_factory=frozenset)
-
-    @property
-    def epochs(self) -> frozenset[bytes]:
-        """All the epochs this node answers for."""
-        return self.former | ({self.epoch} if self.epoch else set())
 
 
 log = logging.getLogger(__name__)
@@ -84,16 +55,6 @@ class Older(Misconfigured):
 
 class Stranger(Misconfigured):
     """A node of the ledger says nothing that connects it with what was seen."""
-
-
-class Marks(Protocol):
-    """High-water marks of the ledger, kept apart from it."""
-
-    def high_water(self) -> dict[bytes, int]:
-        """The highest sequence seen in each epoch."""
-
-    def raise_high_water(self, epoch: bytes, sequence: int) -> None:
-        """Keep a mark; it never goes down."""
 
 
 class Shard:
@@ -115,7 +76,7 @@ class Shard:
         self.name = name
         self._marks = marks
         self._lock = threading.Lock()
-        self._told = Told()
+        self._told = NOTHING
         self._asked = self._complained = float("-inf")
         prove = weakref.WeakMethod(self._prove)  # no cycle: connections close as soon as nobody has the node
 
@@ -139,27 +100,20 @@ class Shard:
         """
         return _told(self.node.command)
 
-    def admit(self, told: Told, marks: Mapping[bytes, int], seen: Told | None = None) -> None:
+    def admit(self, told: Told, marks: Mapping[bytes, int], seen: Told = NOTHING) -> None:
         """Believe the node from now on, if its history fits.
 
         Args:
-            told: what it says.
-            marks: the high-water marks, read before it was asked: ends go on meanwhile.
-            seen: what this process had seen of it before it was asked; by default nothing.
+            told, marks, seen: as for ``epochs.judge``.
 
         Raises:
             Older: it has gone back.
             Stranger: nothing connects it with what was seen of this ledger.
         """
-        seen = seen or Told()
-        mine = seen.sequence if seen.epoch == told.epoch else 0
-        if told.epoch and told.sequence < max(mine, marks.get(told.epoch, 0)):
-            raise Older(f"{self.name} {OLDER}")
-        if seen.epoch and seen.epoch not in told.epochs:
-            raise Older(f"{self.name} {OLDER}")
-        if not told.epoch:
-            raise Stranger(f"{self.name} {OLDER}")
-        if not told.epochs & (seen.epochs | marks.keys()):
+        word = judge(told, marks, seen)
+        if word == "older" or not told.epoch:
+            raise (Older if word == "older" else Stranger)(f"{self.name} {OLDER}")
+        if word == "stranger":
             raise Stranger(f"{self.name} is not one that this service has used before.")
         with self._lock:
             self._asked = time.monotonic()
@@ -182,6 +136,12 @@ class Shard:
             number: higher than that of any epoch; 0 to begin none.
             first: only if none rules.
             lost: epochs of lost nodes, which this one answers for from now on.
+
+        Returns:
+            What the node says afterwards: the epoch may be another process's, if that was quicker.
+
+        Raises:
+            LedgerUnavailable: it may have begun, or not; beginning again is safe.
         """
         epoch = struct.pack(">I", number) + os.urandom(8) if number else b""
         self.node.run("ledger_epoch", [EPOCH, SEQUENCE], epoch, number, "first" if first else "", *lost)
@@ -273,9 +233,7 @@ class Shard:
         try:
             self.admit(told, marks, seen)
         except Misconfigured as error:
-            with contextlib.suppress(
-                StoreUnavailable
-            ):  # others, and the operator's command, get to know it too
+            with contextlib.suppress(StoreUnavailable):  # so that other processes get to know it too
                 self._marks.raise_high_water(seen.epoch, seen.sequence)
             if time.monotonic() - self._complained > COMPLAIN_EVERY:
                 self._complained = time.monotonic()

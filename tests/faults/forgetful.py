@@ -13,11 +13,12 @@ from flask import Flask
 
 import app as composition
 from secretsvc.ends import Ends
+from secretsvc.epochs import NOTHING, Told
 from secretsvc.model import End, Look, Verdict
-from secretsvc.shard import Shard, Stranger, Told
+from secretsvc.shard import Shard, Stranger
 
 
-def believe(shard: Shard, told: Told, marks: Mapping[bytes, int], seen: Told | None = None) -> None:
+def believe(shard: Shard, told: Told, marks: Mapping[bytes, int], seen: Told = NOTHING) -> None:
     """Take whatever a node says for the truth, and remember of it only who it is."""
     if not told.epoch:
         raise Stranger(shard.name)  # it is new, and begins

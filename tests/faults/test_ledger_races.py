@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pytest
 
 from secretsvc.connections import open_node
+from secretsvc.epochs import Told
 from secretsvc.errors import StoreUnavailable
 from secretsvc.ledger import RedisLedger
-from secretsvc.shard import Told
 from secretsvc.store import RedisStore
 from tests.harness import Backends, ledger_at
 

@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from secretsvc import atrest, backends, embedded
 from secretsvc.cli import main
+from secretsvc.epochs import epoch_number
 from secretsvc.errors import Misconfigured
 from secretsvc.settings import Settings, variable
-from secretsvc.shard import epoch_number
 from tests.commandline import Cli, Terminal
 from tests.harness import CHEAP, ROOT, Backends, Secret, web
-from tests.harness import backends as fresh_backends
-
-
-@pytest.fixture
-def backs(tmp_path: Path) -> Iterator[Backends]:
-    """Servers and a keyring of one's own: these tests change them for good."""
-    with fresh_backends(tmp_path / "servers") as found:
-        yield found
-
-
-@pytest.fixture
-def cli(backs: Backends, tmp_path: Path) -> Cli:
-    return Cli(tmp_path, backs.environment())
 
 
 @pytest.fixture
@@ -61,34 +47,32 @@ def test_the_first_key_makes_the_keyring(alone: Cli, tmp_path: Path) -> None:
     assert os.listdir(path.parent) == ["keyring"]
 
 
-def test_rotation_old_secrets_open_until_their_key_is_dropped(
-    backs: Backends, cli: Cli, tmp_path: Path
-) -> None:
-    with web(backs, tmp_path) as running:
+def test_rotation_old_secrets_open_until_their_key_is_dropped(own: Backends, cli: Cli, tmp_path: Path) -> None:
+    with web(own, tmp_path) as running:
         read, unread = Secret.create(running.client()), Secret.create(running.client())
     cli.ok("keys", "add", "new")
     assert names(cli) == ["new", "test"]
-    with web(backs, tmp_path) as running:
+    with web(own, tmp_path) as running:
         assert read.claim(running.client()).status == 200
         young = Secret.create(running.client())
-    before = backs.keyring.read_bytes()
+    before = own.keyring.read_bytes()
     cli.ok("keys", "drop", "test", "--yes")
     assert names(cli) == ["new"]
-    with web(backs, tmp_path) as running:
+    with web(own, tmp_path) as running:
         refused = unread.claim(running.client())
         assert (refused.status, refused.json["type"]) == (503, "key-missing")
         link = unread.link.replace("http://127.0.0.1", running.url)
         ended = cli.run("open", given=link)
         assert ended.code == 7
         assert young.claim(running.client()).status == 200
-    backs.keyring.write_bytes(before)  # the record is as it was: nothing was used up
-    with web(backs, tmp_path) as running:
+    own.keyring.write_bytes(before)  # the record is as it was: nothing was used up
+    with web(own, tmp_path) as running:
         assert unread.unseal(unread.claim(running.client())) == b"hunter2"
 
 
-def test_dropping_asks_and_never_takes_the_key_that_seals(backs: Backends, cli: Cli) -> None:
+def test_dropping_asks_and_never_takes_the_key_that_seals(own: Backends, cli: Cli) -> None:
     cli.ok("keys", "add", "new")
-    before = backs.keyring.read_bytes()
+    before = own.keyring.read_bytes()
     assert cli.run("keys", "drop", "new", "--yes").code == 8
     assert cli.run("keys", "drop", "other", "--yes").code == 4
     assert cli.run("keys", "drop", "test").code == 8  # nobody to ask
@@ -97,7 +81,7 @@ def test_dropping_asks_and_never_takes_the_key_that_seals(backs: Backends, cli: 
         terminal.expect("[y/N] ")
         terminal.type("\n")
         assert terminal.ended()[0] == 8
-    assert backs.keyring.read_bytes() == before
+    assert own.keyring.read_bytes() == before
     with Terminal(cli, "keys", "drop", "test") as terminal:
         terminal.expect("never be opened again, in backups too")
         terminal.expect("[y/N] ")
@@ -107,14 +91,14 @@ def test_dropping_asks_and_never_takes_the_key_that_seals(backs: Backends, cli: 
 
 
 @pytest.mark.parametrize("name", ["test", "a:b", "x" * 17, "a b", "../x", ""])
-def test_a_bad_name_changes_nothing(backs: Backends, cli: Cli, name: str) -> None:
-    before = backs.keyring.read_bytes()
+def test_a_bad_name_changes_nothing(own: Backends, cli: Cli, name: str) -> None:
+    before = own.keyring.read_bytes()
     if name:
         assert cli.run("keys", "add", name).code == 2
     else:
-        backs.keyring.chmod(0o644)
+        own.keyring.chmod(0o644)
         assert cli.run("keys", "add").code == 2  # and a keyring that others can read is refused, not rewritten
-    assert backs.keyring.read_bytes() == before
+    assert own.keyring.read_bytes() == before
 
 
 def test_a_missing_keyring_beside_data_is_not_made_anew(alone: Cli, tmp_path: Path) -> None:
@@ -126,24 +110,24 @@ def test_a_missing_keyring_beside_data_is_not_made_anew(alone: Cli, tmp_path: Pa
 
 
 def test_a_keyring_of_another_user_is_left_alone(
-    backs: Backends, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    own: Backends, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in backs.environment().items():
+    for name, value in own.environment().items():
         monkeypatch.setenv(name, value)
-    before = backs.keyring.read_bytes()
-    monkeypatch.setattr(os, "geteuid", lambda: backs.keyring.stat().st_uid + 1)
+    before = own.keyring.read_bytes()
+    monkeypatch.setattr(os, "geteuid", lambda: own.keyring.stat().st_uid + 1)
     assert main(["keys", "add"]) == 2
     assert "another user" in capsys.readouterr().err
-    assert backs.keyring.read_bytes() == before
+    assert own.keyring.read_bytes() == before
 
 
-def test_a_linked_keyring_stays_linked(backs: Backends, cli: Cli, tmp_path: Path) -> None:
+def test_a_linked_keyring_stays_linked(own: Backends, cli: Cli, tmp_path: Path) -> None:
     link = tmp_path / "link"
-    link.symlink_to(backs.keyring)
+    link.symlink_to(own.keyring)
     cli.settings[variable("keyring_file")] = str(link)
     cli.ok("keys", "add", "new")
     assert link.is_symlink()
-    assert atrest.load_keyring(backs.keyring).names == ["new", "test"]
+    assert atrest.load_keyring(own.keyring).names == ["new", "test"]
 
 
 def test_two_at_once_lose_no_key(cli: Cli) -> None:
@@ -163,13 +147,13 @@ def test_relative_paths_count_from_the_service_not_from_here() -> None:
 # --- tokens --------------------------------------------------------------------------------------------
 
 
-def test_a_token_is_seen_once_and_works_until_revoked(backs: Backends, cli: Cli, tmp_path: Path) -> None:
+def test_a_token_is_seen_once_and_works_until_revoked(own: Backends, cli: Cli, tmp_path: Path) -> None:
     added = cli.ok(
         "tokens", "add", "desk", "--role", "agent", "--organisation", "acme", "--organisation", "B & C"
     )
     token = added.line
     assert token.startswith("sst_")
-    with web(backs, tmp_path, create="staff") as running:
+    with web(own, tmp_path, create="staff") as running:
         person = Cli(tmp_path, {variable("server"): running.url, variable("api_key_file"): str(tmp_path / "t")})
         (tmp_path / "t").write_text(token)
         assert person.run("send", given="x").code == 0
@@ -198,8 +182,8 @@ def test_names_are_checked(cli: Cli) -> None:
     assert len(cli.ok("tokens", "list").line.splitlines()) == 1
 
 
-def test_a_store_that_does_not_answer_is_exit_7_and_a_bad_setting_2(backs: Backends, cli: Cli) -> None:
-    backs.store.stop()
+def test_a_store_that_does_not_answer_is_exit_7_and_a_bad_setting_2(own: Backends, cli: Cli) -> None:
+    own.store.stop()
     ended = cli.run("tokens", "list")
     assert ended.code == 7
     cli.settings["SECRETSVC_FROBNICATE"] = "1"
@@ -226,9 +210,9 @@ def test_the_embedded_pair_is_started_for_a_command_and_joined_where_it_runs(
 
 
 def test_a_new_epoch_ends_what_is_unread_and_nothing_that_comes_after(
-    backs: Backends, cli: Cli, tmp_path: Path
+    own: Backends, cli: Cli, tmp_path: Path
 ) -> None:
-    with web(backs, tmp_path, workers=2) as running:
+    with web(own, tmp_path, workers=2) as running:
         client = running.client()
         unread, read = Secret.create(client), Secret.create(client)
         assert read.claim(client).status == 200
@@ -245,19 +229,19 @@ def test_a_new_epoch_ends_what_is_unread_and_nothing_that_comes_after(
         assert (ended.status, ended.json["type"]) == (410, "ended-by-operator")
         opened = read.claim(client)
         assert (opened.status, opened.json["type"]) == (410, "opened")
-    with web(backs, tmp_path) as running:  # and the next start agrees
+    with web(own, tmp_path) as running:  # and the next start agrees
         assert Secret.create(running.client()).claim(running.client()).status == 200
         assert unread.claim(running.client()).status == 410
 
 
 @pytest.mark.parametrize("what", ["emptied", "rolled back", "swapped"])
 def test_it_works_where_the_service_refuses_to_start(
-    backs: Backends, cli: Cli, tmp_path: Path, what: str
+    own: Backends, cli: Cli, tmp_path: Path, what: str
 ) -> None:
-    with web(backs, tmp_path) as running:
+    with web(own, tmp_path) as running:
         unread, read = Secret.create(running.client()), Secret.create(running.client())
         assert read.claim(running.client()).status == 200
-    ledger = backs.ledger.client()
+    ledger = own.ledger.client()
     if what == "rolled back":
         ledger.set("ss:sequence", 0)
         ledger.delete(f"ss:e:{read.id}")
@@ -266,19 +250,19 @@ def test_it_works_where_the_service_refuses_to_start(
     if what == "swapped":
         ledger.hset("ss:epoch", mapping={"id": b"\0\0\0\1" + b"swapped!", "number": 1})
     with pytest.raises(Misconfigured):
-        backends.connect(backs.settings())
+        backends.connect(own.settings())
     cli.ok("ledger", "new-epoch", "--yes")
-    store, register = backends.connect(backs.settings())
+    store, register = backends.connect(own.settings())
     assert epoch_number(register.epoch(b"id")) == 2
     assert max(store.high_water(), key=epoch_number) == register.epoch(b"id")
-    with web(backs, tmp_path) as running:
+    with web(own, tmp_path) as running:
         for secret in (unread, read):
             assert secret.claim(running.client()).status == 410
         assert Secret.create(running.client()).claim(running.client()).status == 200
 
 
-def test_its_number_is_above_the_stores_and_the_nodes(backs: Backends, cli: Cli) -> None:
-    store, register = backends.connect(backs.settings())
+def test_its_number_is_above_the_stores_and_the_nodes(own: Backends, cli: Cli) -> None:
+    store, register = backends.connect(own.settings())
     register.shards[0].begin(7)
     cli.ok("ledger", "new-epoch", "--yes")
     store.raise_high_water(b"\0\0\0\x20" + b"laterone", 5)
@@ -287,8 +271,8 @@ def test_its_number_is_above_the_stores_and_the_nodes(backs: Backends, cli: Cli)
     assert epoch_number(register.shards[0].ask().epoch) == 33
 
 
-def test_it_asks(backs: Backends, cli: Cli) -> None:
-    _, register = backends.connect(backs.settings())
+def test_it_asks(own: Backends, cli: Cli) -> None:
+    _, register = backends.connect(own.settings())
     with Terminal(cli, "ledger", "new-epoch") as terminal:
         terminal.expect("ends for good")
         terminal.type("y\n")
@@ -305,6 +289,6 @@ def test_the_embedded_ledger_takes_it_too(alone: Cli, tmp_path: Path) -> None:
         assert epoch_number(register.epoch(b"id")) == 2
 
 
-def test_one_server_for_both_is_refused(backs: Backends, cli: Cli) -> None:
-    cli.settings[variable("ledger_urls")] = backs.store.url + "?db=1"
+def test_one_server_for_both_is_refused(own: Backends, cli: Cli) -> None:
+    cli.settings[variable("ledger_urls")] = own.store.url + "?db=1"
     assert cli.run("ledger", "new-epoch", "--yes").code == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,21 +16,8 @@ from secretsvc.envelope import b64, unb64
 from secretsvc.settings import variable
 from tests.commandline import Cli
 from tests.harness import Backends, Client, Secret, new_idempotency_key, wait_until, web
-from tests.harness import backends as fresh_backends
 from tests.web.common import Asked, is_problem, receipt_key, with_proof, wrong_password
 from tests.web.common import store as hand_in
-
-
-@pytest.fixture
-def backs(tmp_path: Path) -> Iterator[Backends]:
-    """Servers and a keyring of one's own: these tests change them for good."""
-    with fresh_backends(tmp_path / "servers") as found:
-        yield found
-
-
-@pytest.fixture
-def cli(backs: Backends, tmp_path: Path) -> Cli:
-    return Cli(tmp_path, backs.environment())
 
 
 def listed(cli: Cli) -> dict[str, str]:
@@ -38,9 +25,9 @@ def listed(cli: Cli) -> dict[str, str]:
     return dict(line.split("\t") for line in cli.ok("keys", "list").line.splitlines())
 
 
-def sealed_with(backs: Backends, secret: Secret | Asked) -> str:
+def sealed_with(own: Backends, secret: Secret | Asked) -> str:
     """The name of the key that sealed its record."""
-    found = backs.store.client().hmget(receipt_key(secret.id), "rk", "k")
+    found = own.store.client().hmget(receipt_key(secret.id), "rk", "k")
     return (found[0] or found[1]).decode()
 
 
@@ -53,11 +40,11 @@ def agent(cli: Cli, name: str = "anna") -> dict[str, str]:
 
 
 def test_a_rotation_ends_what_the_dropped_key_sealed_and_nothing_else(
-    backs: Backends, cli: Cli, tmp_path: Path
+    own: Backends, cli: Cli, tmp_path: Path
 ) -> None:
     staff, wish = agent(cli), {"secret": "x", "expires_in": 3600}
     key = new_idempotency_key()
-    with web(backs, tmp_path) as running:
+    with web(own, tmp_path) as running:
         client = running.client()
         read, early, unread, revoked = (Secret.create(client) for _ in range(4))
         guarded = hand_in(client, with_proof())
@@ -67,27 +54,27 @@ def test_a_rotation_ends_what_the_dropped_key_sealed_and_nothing_else(
 
     cli.ok("keys", "add", "new")
     assert listed(cli) == {"new": "seals, opens", "test": "opens"}
-    with web(backs, tmp_path) as running:
+    with web(own, tmp_path) as running:
         client = running.client()
         young = Secret.create(client)
-        assert (sealed_with(backs, young), sealed_with(backs, unread)) == ("new", "test")
+        assert (sealed_with(own, young), sealed_with(own, unread)) == ("new", "test")
         assert early.unseal(early.claim(client)) == early.content  # the old key still opens
         assert client.post("/api/v1/secrets", unread.body).json["receipt_token"] == unread.receipt_token
         answer = {"envelope": asked.sealed(), "consents": []}
         assert asked.answer(client, answer).status == 201  # the answer is new, and so is its key
-        assert sealed_with(backs, asked) == "new"
+        assert sealed_with(own, asked) == "new"
 
     cli.ok("keys", "drop", "test", "--yes")
-    store = backs.store.client()
+    store = own.store.client()
     ours = (unread, guarded, waiting, revoked)
     before = {secret.id: [store.dump(receipt_key(secret.id) + end) for end in ("", ":r")] for secret in ours}
-    with web(backs, tmp_path) as running:
+    with web(own, tmp_path) as running:
         client = running.client()
         # What it sealed cannot be opened, and nothing is used up in trying: no try, no record, no end.
         is_problem(unread.claim(client), 503, "key-missing")
         is_problem(guarded.claim(client), 503, "key-missing")
         is_problem(waiting.answer(client), 503, "key-missing")
-        assert not backs.ledger.client().exists(f"ss:e:{unread.id}")
+        assert not own.ledger.client().exists(f"ss:e:{unread.id}")
         for secret in ours:
             assert before[secret.id] == [store.dump(receipt_key(secret.id) + end) for end in ("", ":r")]
         # A repeat of a create can no longer be told from another body: refused, and nothing is made anew.
@@ -107,48 +94,48 @@ def test_a_rotation_ends_what_the_dropped_key_sealed_and_nothing_else(
         assert late.unseal(late.claim(client)) == late.content
 
 
-def test_a_key_that_comes_back_opens_again_what_it_sealed(backs: Backends, cli: Cli, tmp_path: Path) -> None:
-    with web(backs, tmp_path) as running:
+def test_a_key_that_comes_back_opens_again_what_it_sealed(own: Backends, cli: Cli, tmp_path: Path) -> None:
+    with web(own, tmp_path) as running:
         unread, guarded = Secret.create(running.client()), hand_in(running.client(), with_proof())
     cli.ok("keys", "add", "new")
-    kept = backs.keyring.read_bytes()
+    kept = own.keyring.read_bytes()
     cli.ok("keys", "drop", "test", "--yes")
-    with web(backs, tmp_path) as running:
+    with web(own, tmp_path) as running:
         for _ in range(6):  # more often than there are tries at a password
             is_problem(unread.claim(running.client()), 503, "key-missing")
             is_problem(guarded.claim(running.client()), 503, "key-missing")
-    backs.keyring.write_bytes(kept)
-    with web(backs, tmp_path) as running:
+    own.keyring.write_bytes(kept)
+    with web(own, tmp_path) as running:
         assert wrong_password(running.client(), guarded).json["tries_left"] == 4
         assert unread.unseal(unread.claim(running.client())) == unread.content
         assert guarded.claim(running.client()).status == 200
 
 
 def test_a_store_restored_from_before_the_drop_opens_nothing(
-    backs: Backends, cli: Cli, tmp_path: Path, full: bool, say: Callable[[str], None]
+    own: Backends, cli: Cli, tmp_path: Path, full: bool, say: Callable[[str], None]
 ) -> None:
     count = 100 if full else 20
-    with web(backs, tmp_path) as running:
+    with web(own, tmp_path) as running:
         client = running.client()
         unread, read = ([Secret.create(client) for _ in range(count)] for _ in range(2))
         cli.ok("keys", "add", "new")
-    backs.store.stop()
-    shutil.copytree(backs.store.dir, tmp_path / "backup", ignore=shutil.ignore_patterns("*.sock"))
-    backs.store.start()
-    old = atrest.load_keyring(backs.keyring).get("test")
-    with web(backs, tmp_path) as running:
+    own.store.stop()
+    shutil.copytree(own.store.dir, tmp_path / "backup", ignore=shutil.ignore_patterns("*.sock"))
+    own.store.start()
+    old = atrest.load_keyring(own.keyring).get("test")
+    with web(own, tmp_path) as running:
         for secret in read:
             assert secret.claim(running.client()).status == 200
     cli.ok("keys", "drop", "test", "--yes")
-    assert b64(old) not in backs.keyring.read_text()
+    assert b64(old) not in own.keyring.read_text()
 
-    backs.store.stop()
-    shutil.rmtree(backs.store.dir / "appendonlydir")
-    shutil.copytree(tmp_path / "backup", backs.store.dir, dirs_exist_ok=True)
-    backs.store.start()
-    store, keyring = backs.store.client(), atrest.load_keyring(backs.keyring)
+    own.store.stop()
+    shutil.rmtree(own.store.dir / "appendonlydir")
+    shutil.copytree(tmp_path / "backup", own.store.dir, dirs_exist_ok=True)
+    own.store.start()
+    store, keyring = own.store.client(), atrest.load_keyring(own.keyring)
     refused = {"key-missing": 0, "opened": 0}
-    with web(backs, tmp_path) as running:
+    with web(own, tmp_path) as running:
         for secret in unread + read:
             record = store.get(receipt_key(secret.id) + ":r")
             assert record  # it is all there again
@@ -182,14 +169,14 @@ def _binding(fields: dict[bytes, bytes], secret: Secret, name: str) -> atrest.Bi
 
 
 def test_a_reloaded_service_seals_with_the_new_key_and_refuses_nobody(
-    backs: Backends, cli: Cli, tmp_path: Path
+    own: Backends, cli: Cli, tmp_path: Path
 ) -> None:
-    with web(backs, tmp_path, workers=2) as running:
+    with web(own, tmp_path, workers=2) as running:
         client = running.client()
         old = Secret.create(client)
         cli.ok("keys", "add", "new")
         running.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: all(sealed_with(backs, Secret.create(client)) == "new" for _ in range(8)))
+        wait_until(lambda: all(sealed_with(own, Secret.create(client)) == "new" for _ in range(8)))
         assert old.unseal(old.claim(client)) == old.content
 
 
@@ -233,11 +220,11 @@ class Fleet:
 
 
 def test_a_key_that_all_servers_know_before_one_seals_with_it_refuses_nobody(
-    backs: Backends, cli: Cli, tmp_path: Path, full: bool, say: Callable[[str], None]
+    own: Backends, cli: Cli, tmp_path: Path, full: bool, say: Callable[[str], None]
 ) -> None:
     checked = 0
     with ExitStack() as stack:
-        fleet = Fleet(backs, tmp_path, stack, "abc" if full else "ab")
+        fleet = Fleet(own, tmp_path, stack, "abc" if full else "ab")
         early = Secret.create(fleet.clients["a"])
 
         def roll() -> None:
@@ -252,20 +239,20 @@ def test_a_key_that_all_servers_know_before_one_seals_with_it_refuses_nobody(
         cli.ok("keys", "add", "--last", "new")
         assert listed(cli) == {"test": "seals, opens", "new": "opens"}
         roll()
-        assert sealed_with(backs, Secret.create(fleet.clients["a"])) == "test"
+        assert sealed_with(own, Secret.create(fleet.clients["a"])) == "test"
         cli.ok("keys", "promote", "new")
         assert listed(cli) == {"new": "seals, opens", "test": "opens"}
         roll()
-        assert {sealed_with(backs, Secret.create(client)) for client in fleet.clients.values()} == {"new"}
+        assert {sealed_with(own, Secret.create(client)) for client in fleet.clients.values()} == {"new"}
         assert early.unseal(early.claim(fleet.clients["b"])) == early.content
     say(f"{checked} calls between restarts, none refused")
 
 
 def test_a_key_that_one_server_does_not_know_yet_is_a_503_there_and_costs_nothing(
-    backs: Backends, cli: Cli, tmp_path: Path
+    own: Backends, cli: Cli, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
-        fleet = Fleet(backs, tmp_path, stack, "ab")
+        fleet = Fleet(own, tmp_path, stack, "ab")
         cli.ok("keys", "add", "new")
         fleet.give("a")
         fleet.restart("a")
@@ -281,16 +268,16 @@ def test_a_key_that_one_server_does_not_know_yet_is_a_503_there_and_costs_nothin
 # --- the commands --------------------------------------------------------------------------------------
 
 
-def test_promoting_changes_the_order_and_no_key(backs: Backends, cli: Cli) -> None:
+def test_promoting_changes_the_order_and_no_key(own: Backends, cli: Cli) -> None:
     cli.ok("keys", "add", "--last", "one")
     cli.ok("keys", "add", "--last", "two")
-    before = set(backs.keyring.read_text().splitlines())
+    before = set(own.keyring.read_text().splitlines())
     assert list(listed(cli)) == ["test", "one", "two"]
     cli.ok("keys", "promote", "two")
     cli.ok("keys", "promote", "two")
     assert list(listed(cli)) == ["two", "test", "one"]
-    assert set(backs.keyring.read_text().splitlines()) == before
-    assert backs.keyring.stat().st_mode & 0o777 == 0o600
+    assert set(own.keyring.read_text().splitlines()) == before
+    assert own.keyring.stat().st_mode & 0o777 == 0o600
     assert cli.run("keys", "promote", "three").code == 4
     assert cli.run("keys", "add", "--last", "one").code == 2
     assert cli.run("keys", "drop", "two", "--yes").code == 8  # it seals

@@ -15,9 +15,10 @@ import pytest
 
 from secretsvc.connections import open_node
 from secretsvc.envelope import b64
+from secretsvc.epochs import RETIRED, epoch_number
 from secretsvc.errors import LedgerUnavailable, Misconfigured, StoreUnavailable
 from secretsvc.ledger import RedisLedger
-from secretsvc.shard import RETIRED, Older, epoch_number
+from secretsvc.shard import Older
 from secretsvc.store import RedisStore
 from tests.harness import Backends, InProcess, Secret, ledger_at, new_idempotency_key, wait_until
 from tests.servers import Server, start_server

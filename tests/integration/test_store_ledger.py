@@ -15,10 +15,11 @@ import pytest
 from secretsvc.backends import connect
 from secretsvc.connections import open_node
 from secretsvc.envelope import unb64
+from secretsvc.epochs import epoch_number
 from secretsvc.errors import LedgerUnavailable, Misconfigured, StoreUnavailable
 from secretsvc.ledger import RedisLedger
 from secretsvc.model import ClockOff, Receipt, Verdict
-from secretsvc.shard import Shard, epoch_number
+from secretsvc.shard import Shard
 from secretsvc.store import RedisStore
 from tests.faults.proxy import Proxy, calls
 from tests.harness import Backends, InProcess, Secret, backends, ledger_at, new_idempotency_key
