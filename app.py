@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from flask import Flask
@@ -17,8 +18,22 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from secretsvc import atrest, embedded, settings
 from secretsvc.backends import connect
 from secretsvc.errors import LedgerUnavailable, Misconfigured, Unavailable
-from secretsvc.processes import Command
+from secretsvc.processes import Command, Signals
 from secretsvc.settings import Settings, variable
+from secretsvc.tickets import config as tickets_config
+from secretsvc.tickets import forms
+from secretsvc.tickets.config import Config
+from secretsvc.tickets.couriers import Couriers
+from secretsvc.tickets.desks import open_desks
+from secretsvc.tickets.mail import Mailer
+from secretsvc.tickets.notifier import Notifier
+from secretsvc.tickets.orders import Orders
+from secretsvc.tickets.outgoing import Webhooks
+from secretsvc.tickets.rules import DAY
+from secretsvc.tickets.service import Tickets
+from secretsvc.tickets.store import TicketStore
+from secretsvc.tickets.web.api import tickets_api
+from secretsvc.tickets.web.module import Module
 from secretsvc.tokens import Tokens
 from secretsvc.vault import Rules, Vault
 from secretsvc.web import headers, language, logs, openapi, problems, theme
@@ -57,9 +72,10 @@ def create_app(conf: Settings | None = None, *, service: Service | None = None) 
     app.jinja_env.filters["rfc3339"] = problems.rfc3339
     language.install(app)
     theme.install(app, theme.load(conf))
-    app.extensions["secretsvc"] = service or make_service(conf)
-    app.register_blueprint(api)
-    app.register_blueprint(pages)
+    app.extensions["secretsvc"] = service = service or make_service(conf)
+    app.extensions["secretsvc.tickets"] = service.desks
+    for blueprint in (api, tickets_api, pages):
+        app.register_blueprint(blueprint)
     openapi.install(app, conf)
     problems.install(app)
     logs.log_requests(app)
@@ -76,6 +92,7 @@ def make_service(conf: Settings) -> Service:
     Raises:
         Misconfigured: naming what this service refuses to start with.
     """
+    config = tickets_config.load(conf.tickets_file)
     try:
         keyring = atrest.load_keyring(conf.keyring_path)
         store, ledger = connect(conf)
@@ -88,17 +105,68 @@ def make_service(conf: Settings) -> Service:
         tries=conf.password_tries,
         argon2=atrest.Argon2(conf.argon2_memory_kib, conf.argon2_passes, conf.argon2_lanes),
     )
-    vault = Vault(store, ledger, keyring, atrest.Slots(conf.argon2_slots), rules)
+    listed = TicketStore(store.node, retention=conf.receipt_retention)
+    vault = Vault(store, ledger, keyring, atrest.Slots(conf.argon2_slots), rules, listed)
     limits = Limits(store.node, keyring, create=conf.create_limit, password=conf.password_limit)
-    return Service(conf, vault, store, ledger, Tokens(store.node), limits)
+    module = make_tickets(conf, config, vault, listed)
+    return Service(conf, vault, store, ledger, Tokens(store.node), limits, module)
 
 
-def main() -> int:
-    """Run the service in the foreground; the exit code."""
+def make_tickets(conf: Settings, config: Config, vault: Vault, store: TicketStore) -> Module:
+    """The ticket module, over the core and its part of the store.
+
+    Raises:
+        Misconfigured: naming what it refuses to start with.
+    """
+    desks = open_desks(config)
+    found = forms.load(config.forms)
+    languages = {name: desk.language for name, desk in config.desks.items()}
+    tickets = Tickets(
+        vault,
+        store,
+        desks,
+        grace={name: desk.grace_days * DAY for name, desk in config.desks.items()},
+        agencies=config.agencies,
+    )
+    couriers = Couriers(
+        desks,
+        languages,
+        store,
+        found,
+        webhooks=Webhooks(config.webhooks, config.allow_networks) if config.webhooks else None,
+        mailer=Mailer(config.mail) if config.mail else None,
+    )
+    return Module(
+        config,
+        tickets,
+        found,
+        Orders(tickets, config.orders, language=languages.get(config.orders, "en"), base_url=conf.base_url),
+        Notifier(tickets, couriers),
+        lambda: None,
+    )
+
+
+def notify(conf: Settings) -> int:
+    """Run the notifier, a process of its own, until a signal ends it; the exit code."""
+    module = create_app(conf).extensions["secretsvc.tickets"]
+    with Signals() as signals:
+        module.notifier.start()
+        while not signals.asked_to_stop:
+            signals.wait()
+        module.notifier.stop()
+    return 0
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Run the service in the foreground, or with ``notifier`` what tells tickets of it; the exit code."""
     os.chdir(ROOT)  # where the web server finds this module; a relative data folder counts from here
     try:
         conf = settings.load()
         logs.configure(conf.log_level)
+        if list(arguments) == ["notifier"]:
+            return notify(conf)
+        if arguments:
+            raise Misconfigured("expected no arguments, or: notifier")
         if not conf.embedded:
             os.execv(WEB[0], WEB)  # noqa: S606 - our own interpreter, no shell
         data_dir = Path(conf.data_dir)
@@ -112,4 +180,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -28,6 +28,7 @@ from .errors import BadLink, Damaged, EndedByOperator, Misconfigured, SecretsvcE
 from .payload import Masked
 
 TIMEOUT = 15.0  # seconds for connecting, and for each part of an answer
+DESK_TIMEOUT = 70.0  # the same where the service asks a helpdesk first
 PATIENCE = 30.0  # seconds after which nothing is repeated any more; less than the usual retry window
 MAX_ANSWER_BYTES = 96 * 2**20  # the largest envelope a service may be set to, as base64url
 STATES = ("waiting", "sealed", "locked", "opened", "revoked", "expired")
@@ -258,9 +259,41 @@ class Client:
             Problem, Unreachable, NotTheService: nothing was stored, or nobody holds its link.
             EndedByOperator: the operator began a new epoch of the ledger at this very moment.
         """
+        return self._created("/secrets", format.derive_handles(key), body)
+
+    def ask(self, key: bytes, body: dict[str, Any]) -> Created:
+        """Store a request, which whoever holds its request link answers once; the same body twice is one request.
+
+        Args:
+            key: the link key, whose link is the agent's pick-up link.
+            body: the fields of ``POST /api/v1/requests`` but id and tokens.
+
+        Raises:
+            Problem, Unreachable, NotTheService, EndedByOperator: as ``create``.
+        """
         handles = format.derive_handles(key)
+        request = format.RequestLink(handles.id, format.request_public_key(key))
+        return self._created("/requests", handles, {"answer_token": b64(request.answer_token()), **body})
+
+    def staff(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, status: int = 200
+    ) -> dict[str, Any]:
+        """A call about tickets, by the API token: the JSON object of the answer, empty for 204.
+
+        Args:
+            path: after ``/api/v1``.
+            status: the one expected.
+
+        Raises:
+            Problem, Unreachable, NotTheService.
+        """
+        return self._fields(
+            self._call(method, path, body=body, staff=True, timeout=DESK_TIMEOUT), status
+        )
+
+    def _created(self, path: str, handles: format.Handles, body: dict[str, Any]) -> Created:
         body = {"id": b64(handles.id), "token": b64(handles.token), **body}
-        found = self._fields(self._call("POST", "/secrets", body=body, staff=True), 201)
+        found = self._fields(self._call("POST", path, body=body, staff=True), 201)
         if found.get("state") in ("opened", "revoked", "expired"):
             raise EndedByOperator("It was stored and has ended at once. Please send it again.", ended_at=0)
         try:
@@ -334,6 +367,7 @@ class Client:
         key: str | None = None,
         staff: bool = False,
         patience: float | None = None,
+        timeout: float = TIMEOUT,
     ) -> Answer:
         """Send it, and again while the answer is lost or says "later"; ``patience`` in seconds, else PATIENCE.
 
@@ -355,7 +389,7 @@ class Client:
             wait, failed = pause, ""
             answer = None
             try:
-                answer = self._once(method, API + path, data, headers)
+                answer = self._once(method, API + path, data, headers, timeout)
                 if answer.status < 500:
                     return replace(answer, key=key)
                 in_doubt |= _unclear(answer)
@@ -374,13 +408,15 @@ class Client:
             time.sleep(wait)
             pause = min(2 * pause, 5.0)
 
-    def _once(self, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> Answer:
+    def _once(
+        self, method: str, path: str, data: bytes | None, headers: dict[str, str], timeout: float
+    ) -> Answer:
         connection: http.client.HTTPConnection
         host, port = self.origin.host, self.origin.port
         if self._tls is not None:
-            connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=self._tls)
+            connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=self._tls)
         else:
-            connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
+            connection = http.client.HTTPConnection(host, port, timeout=timeout)
         try:
             try:
                 connection.connect()

@@ -295,6 +295,52 @@ class KeyMissing(Unavailable):
     retry_after = 60
 
 
+# --- the helpdesk's part -------------------------------------------------------------------------------
+
+
+class DeskUnavailable(Unavailable):
+    """The helpdesk did not answer, or not now.
+
+    ``unclear`` says that what was asked of it may have been done all the same.
+    """
+
+    kind = "desk-unavailable"
+    detail = N_("The helpdesk does not answer just now. Please try again.")
+
+    def __init__(self, detail: str | None = None, *, retry_after: int = 30, unclear: bool = False) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+        self.unclear = unclear
+
+
+class DeskForbidden(Unavailable):
+    """Our account at the helpdesk may not do this, or is not known there: the operator has to set it up."""
+
+    kind = "desk-unavailable"
+    detail = N_("The helpdesk refuses our account. Please tell the operator.")
+    retry_after = 300
+
+
+class TicketClosed(Conflict):
+    """The helpdesk takes no more notes or replies for this ticket."""
+
+    kind = "ticket-closed"
+    detail = N_("This ticket is closed in the helpdesk, which takes nothing more for it.")
+
+
+class TicketGone(NotFound):
+    """There is no such ticket, or not for us or whoever asks."""
+
+    detail = N_("There is no such ticket, or it is not yours.")
+
+
+class HookRefused(Forbidden):
+    """An incoming webhook without a valid signature, or too old."""
+
+    def __init__(self, detail: str = N_("The signature of this webhook is missing, wrong or too old.")) -> None:
+        super().__init__(detail)
+
+
 # --- the operator's part: refuse to start --------------------------------------------------------------
 
 

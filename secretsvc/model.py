@@ -28,6 +28,7 @@ class Receipt:
         answer_fingerprint: the same of a request's answer.
         expires_in: seconds an answer lives, for requests.
         facts: what an answer says outside its sealed part, as JSON.
+        collected_by: the agent who has collected the answer.
         created_at, expires_at, ended_at, reported_at: seconds since 1970.
     """
 
@@ -53,6 +54,7 @@ class Receipt:
     form: str | None = None
     expires_in: int | None = None
     facts: str | None = None
+    collected_by: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -125,6 +127,7 @@ class View:
     reported_at: int | None = None
     tries_left: int | None = None
     by_operator: bool = False
+    collected_by: str | None = None
 
 
 class ClockOff(StoreUnavailable):
@@ -139,6 +142,9 @@ class Store(Protocol):
 
     def look(self, id: bytes, token_hash: bytes, *, record: bool) -> Look | None:
         """The secret as this token's holder may see it, or None: unknown, or not theirs."""
+
+    def status(self, id: bytes) -> Look | None:
+        """The secret by its id alone, with its sender's rights, or None; ``token_hash`` is empty."""
 
     def create(self, id: bytes, receipt: Receipt, receipt_hash: bytes, record: bytes | None) -> Receipt | None:
         """Store it and return None, or change nothing and return the receipt that is there already.
@@ -155,6 +161,9 @@ class Store(Protocol):
 
         Only a verdict of ``again`` lengthens its life: the winner's window has begun anew, once.
         """
+
+    def collecting(self, id: bytes, claimant: bytes, name: str) -> None:
+        """Note who this claimant is; ``mark`` makes it ``collected_by`` if the ledger decides for them."""
 
     def reserve(
         self, id: bytes, reservation: str, *, cap: int

@@ -36,6 +36,7 @@ class Wish:
         expires_in: seconds.
         language: of the link, for the pages.
         label: for the ticket module.
+        by: who creates it, by name, for the ticket module.
     """
 
     payload: Payload
@@ -43,6 +44,7 @@ class Wish:
     password: str = field(default="", repr=False)
     language: str | None = None
     label: str | None = None
+    by: str = ""
 
     def body(self) -> bytes:
         """All of it but the password as bytes, no two wishes the same."""
@@ -88,6 +90,7 @@ def create(
         proof=None if stretched is None else format.proof(stretched),
         language=wish.language,
         label=wish.label,
+        by=wish.by,
         sealed_by="server",
         fingerprint=sealing.tag,
     )
@@ -139,7 +142,7 @@ def look(vault: Vault, key: bytes) -> Look:
 
 
 def open(
-    vault: Vault, look: Look, key: bytes, *, password: str, idempotency_key: str | None, agent: bool
+    vault: Vault, look: Look, key: bytes, *, password: str, idempotency_key: str | None, collector: str | None
 ) -> Payload:
     """Claim and unseal here; raises what ``Vault.claim`` does.
 
@@ -169,7 +172,7 @@ def open(
         prove=prove if password else None,
         inspect=inspect,
         key=idempotency_key,
-        agent=agent,
+        collector=collector,
         password_field="password",
     )
     if payload is None:  # pragma: no cover - claim calls inspect or raises

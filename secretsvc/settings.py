@@ -65,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     argon2_slots: Annotated[int, Meta(ge=1, le=64)] = 2
     create_limit: Annotated[int, Meta(ge=0)] = 600
     password_limit: Annotated[int, Meta(ge=0)] = 60
+    sign_in_limit: Annotated[int, Meta(ge=0)] = 20
     trusted_proxies: Annotated[int, Meta(ge=0, le=10)] = 0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     operator: Annotated[str, Meta(max_length=80)] = ""
@@ -82,6 +83,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     support_hours_de: Annotated[str, Meta(max_length=120)] = ""
     emergency_phone: str = ""
     security_contact: str = ""
+    tickets_file: str = ""
     server: str = ""
     api_key_file: str = ""
 

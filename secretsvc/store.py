@@ -15,8 +15,8 @@ Receipt fields are short, since every secret pays for them: s state, g kind, k a
 keys, l ledger epoch, c created, x expires, e ended, t r a SHA-256 of the link's, the receipt's and the
 answer token, b and ab fingerprints of what was created and answered, z size, f flags ("p" password, "s"
 sealed by the server), n wrong tries, p<name> a try reserved until then (ms), rp reported, un rn the calls
-that unlocked and reported, u language, v
-label, form, xi the answer's life, facts.
+that unlocked and reported, u language, v label, form, xi the answer's life, facts, w<claimant> the name of an
+agent about to collect the answer, w the name of the one who did.
 """
 
 from __future__ import annotations
@@ -66,6 +66,14 @@ class RedisStore:
         has_record = content is not None or bool(stored)
         return Look(id, role.decode(), now_ms / 1000, _receipt(fields), content, has_record, token_hash)
 
+    def status(self, id: bytes) -> Look | None:
+        """See ``model.Store.status``."""
+        now_ms, fields, has_record = self.node.run("status", _keys(id))
+        self._learn(now_ms)
+        if not fields:
+            return None
+        return Look(id, "sender", now_ms / 1000, _receipt(fields), None, bool(has_record), b"")
+
     def create(self, id: bytes, receipt: Receipt, receipt_hash: bytes, record: bytes | None) -> Receipt | None:
         """See ``model.Store.create``."""
         word, now_ms, *found = self.node.run(
@@ -107,9 +115,13 @@ class RedisStore:
 
     def mark(self, id: bytes, verdict: Verdict, *, life_ms: int, reservation: str = "") -> None:
         """See ``model.Store.mark``; the ledger's high-water mark goes along in the same round trip."""
-        arguments = (verdict.state, verdict.ended_at, life_ms, reservation, verdict.word)
+        arguments = (verdict.state, verdict.ended_at, life_ms, reservation, verdict.word, verdict.claimant)
         before = ("ZADD", SEEN, "GT", verdict.seen[1], verdict.seen[0]) if verdict.seen else ()
         self.node.run("mark", _keys(id), *arguments, before=before)
+
+    def collecting(self, id: bytes, claimant: bytes, name: str) -> None:
+        """See ``model.Store.collecting``."""
+        self.node.run("collecting", _keys(id)[:1], claimant, name)
 
     def reserve(
         self, id: bytes, reservation: str, *, cap: int
@@ -181,7 +193,7 @@ def _fields(receipt: Receipt, receipt_hash: bytes) -> list[Argument]:
 
 
 def _receipt(flat: list[bytes]) -> Receipt:
-    found = dict(zip((name.decode() for name in flat[::2]), flat[1::2], strict=True))
+    found = dict(zip((name.decode("latin-1") for name in flat[::2]), flat[1::2], strict=True))
     flags = found.get("f", b"")
 
     def text(name: str) -> str | None:
@@ -214,4 +226,5 @@ def _receipt(flat: list[bytes]) -> Receipt:
         form=text("form"),
         expires_in=number("xi"),
         facts=text("facts"),
+        collected_by=text("w"),
     )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
 from .atrest import sha256
 from .envelope import b64
@@ -20,27 +19,39 @@ PREFIX = "sst_"
 Role = Literal["agent", "customer"]
 
 
-class ApiToken(msgspec.Struct, frozen=True):
-    """What is known of a token.
+class Person(msgspec.Struct, frozen=True):
+    """Who is asking: the holder of an API token, or somebody who has signed in.
 
     Attributes:
-        name: chosen by the operator, unique.
+        name: to call them by: a token's is chosen by the operator and unique.
         role: ``agent`` is staff: may create where only staff may, and collect answers.
-        organisations: the organisations it may see, for the ticket module.
-        created_at: seconds since 1970.
-        id: a part of its hash, to name it in logs.
+        organisations: those a customer belongs to; agents see all.
+        desks: where an agent works; empty for everywhere.
+        id: a part of a token's hash, or of the hash of issuer and subject; names them in logs and in the store.
+        email: where it is verified; it says whose tickets are one's own, and where to send notices.
     """
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    name: str
     role: Role
     organisations: tuple[str, ...] = ()
-    created_at: int = 0
     id: str = ""
+    desks: tuple[str, ...] = ()
+    email: str = ""
 
     @property
     def agent(self) -> bool:
-        """Whether its holder is staff."""
+        """Whether they are staff."""
         return self.role == "agent"
+
+    def works_at(self, desk: str) -> bool:
+        """Whether they are staff there."""
+        return self.agent and (not self.desks or desk in self.desks)
+
+
+class ApiToken(Person, frozen=True):
+    """What is known of a token; ``created_at`` in seconds since 1970."""
+
+    created_at: int = 0
 
 
 class Tokens:
@@ -49,7 +60,9 @@ class Tokens:
     def __init__(self, node: Node) -> None:
         self.node = node
 
-    def add(self, name: str, role: Role, organisations: tuple[str, ...] = ()) -> str:
+    def add(
+        self, name: str, role: Role, organisations: tuple[str, ...] = (), desks: tuple[str, ...] = ()
+    ) -> str:
         """Make a token and return it: the only time it is seen.
 
         Raises:
@@ -61,7 +74,7 @@ class Tokens:
         if any(known.name == name for known in self.all()):
             raise Invalid(("name", "There is a token of this name already."))
         token = PREFIX + b64(secrets.token_bytes(32))
-        found = ApiToken(name, role, organisations, int(time.time()), b64(_hash(token))[:8])
+        found = ApiToken(name, role, organisations, b64(_hash(token))[:8], desks, created_at=int(time.time()))
         self.node.command("HSET", TOKENS, _hash(token), msgspec.json.encode(found))
         return token
 

@@ -16,12 +16,13 @@ The claim, in its numbered steps:
 from __future__ import annotations
 
 import hmac
+import logging
 import secrets
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from .atrest import Argon2, Binding, Keyring, Slots, joined, seal_record, sha256, unseal_record
 from .ends import DAY, Ends
@@ -43,6 +44,8 @@ from .errors import (
     RecordMissing,
     Revoked,
     StoreUnavailable,
+    Unavailable,
+    WrongPassword,
 )
 from .model import ClockOff, Ledger, Look, Receipt, Role, State, Store, View
 from .tries import Tries
@@ -52,6 +55,7 @@ T = TypeVar("T")
 # Every "no such secret" takes this many seconds at least, so that its time does not tell an unknown id (a few
 # tenths of a microsecond quicker in the store) from a wrong token.
 NOT_FOUND_TAKES = 0.002
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ class New:
     Attributes:
         id, token, envelope, proof, answer_token: bytes of the format; an envelope for secrets only.
         expires_in: seconds.
+        by, identity, order: for whoever keeps a list of labels, not kept here: who creates it, by name; how it
+            was made sure who the customer is; whether they ask for a place for what they hand in themselves.
         caller: the API token's id, or empty.  Another caller's repeat is another body: or whoever knows what
             was asked could rebuild a request and be given its receipt.
         fingerprint: what tells a repeat from another body, where the body itself is not to be kept even as
@@ -95,6 +101,9 @@ class New:
     label: str | None = None
     sealed_by: Literal["client", "server"] = "client"
     caller: str = ""
+    by: str = ""
+    identity: str | None = None
+    order: bool = False
     fingerprint: bytes | None = None
 
 
@@ -109,17 +118,48 @@ class Created:
         return f"<Created {b64(self.view.id)}>"
 
 
+class Labels(Protocol):
+    """Whoever keeps a list of what has a label: the ticket module.  Neither call may change anything here."""
+
+    def creating(self, new: New, now: float) -> None:
+        """Something with a label is about to be stored, or is stored again; ``now`` in seconds since 1970.
+
+        Raises:
+            Unavailable: the list cannot be written, so that nothing is stored.
+        """
+
+    def changed(self, label: str) -> None:
+        """Something with this label has changed.  A hint: the receipts tell what."""
+
+
+class Unlisted:
+    """Nobody keeps a list."""
+
+    def creating(self, new: New, now: float) -> None:
+        """Nothing."""
+
+    def changed(self, label: str) -> None:
+        """Nothing."""
+
+
 class Vault:
     """All that can be done with a secret, over a store, a ledger and a keyring."""
 
     def __init__(
-        self, store: Store, ledger: Ledger, keyring: Keyring, slots: Slots, rules: Rules | None = None
+        self,
+        store: Store,
+        ledger: Ledger,
+        keyring: Keyring,
+        slots: Slots,
+        rules: Rules | None = None,
+        labels: Labels | None = None,
     ) -> None:
         self.store = store
         self.ledger = ledger
         self.keyring = keyring
         self.slots = slots
         self.rules = rules or Rules()
+        self.labels = labels or Unlisted()
         self.ends = Ends(store, ledger, retry_window=self.rules.retry_window, retention=self.rules.retention)
         self.tries = Tries(self.ends, slots, cap=self.rules.tries)
 
@@ -165,7 +205,10 @@ class Vault:
             return found or receipt, found is None
 
         epoch = self.ledger.epoch(new.id)
+        if new.label is not None:
+            self.labels.creating(new, self.store.now())
         receipt, is_new = _with_right_clock(attempt)
+        self._changed(receipt)
         if is_new and self.ledger.rules(epoch):
             return Created(_view(new.id, receipt), receipt_token)
         if receipt.key_name != key_name or not hmac.compare_digest(receipt.fingerprint, fingerprint):
@@ -213,6 +256,7 @@ class Vault:
                 raise Conflict(N_("This request has been answered already."))
             if truth.state == "waiting":  # another server has it, and this one has not heard of it
                 raise StoreUnavailable
+            self._changed(receipt)
         return self.state(look)
 
     # --- looking -----------------------------------------------------------------------------------
@@ -224,6 +268,17 @@ class Vault:
             NotFound: an unknown id, a wrong token, or the token of another role; they look the same.
         """
         return self._look(id, sha256(token), *roles, record=record)
+
+    def status(self, id: bytes) -> Look:
+        """Step 1 by the id alone, with the sender's rights: for the ticket module, which knows who may.
+
+        Raises:
+            NotFound: there is no receipt (any more).
+        """
+        look = self.store.status(id)
+        if look is None:
+            raise NotFound
+        return look
 
     def state(self, look: Look) -> View:
         """How it stands, as the ledger knows it; ends are told here, not raised.
@@ -241,6 +296,8 @@ class Vault:
             state, ended_at, by_operator = end.state, end.ended_at, isinstance(end, EndedByOperator)
         view = _view(look.id, look.receipt)
         view = replace(view, state=state, ended_at=ended_at, by_operator=by_operator)
+        if look.role == "sender":
+            view = replace(view, collected_by=look.receipt.collected_by)
         if view.password and look.role == "sender" and state in ("sealed", "locked"):
             view = replace(view, tries_left=self.tries.left(look.receipt.tries))
         return view
@@ -253,7 +310,7 @@ class Vault:
         *,
         prove: Prove | None = None,
         key: str | None = None,
-        agent: bool = False,
+        collector: str | None = None,
         inspect: Callable[[bytes], None] | None = None,
         password_field: str = "proof",
     ) -> bytes:
@@ -263,7 +320,7 @@ class Vault:
             look: by the link's holder, with the record.
             prove: gives the proof; called in a slot, only where the secret has a password.
             key: the caller's Idempotency-Key.  Without one nobody can fetch the bytes again.
-            agent: whether the caller is known as an agent; answers to requests are theirs alone.
+            collector: the name of the agent who asks; answers to requests are theirs alone.
             inspect: sees the envelope before anything is used up, and may raise to refuse it.
             password_field: what the caller knows the proof as, for the message.
 
@@ -275,7 +332,7 @@ class Vault:
             LedgerUnavailable: it may have been decided; ``claimant`` is the key to repeat it with.
         """
         receipt = look.receipt
-        if receipt.kind == "request" and not agent:
+        if receipt.kind == "request" and collector is None:
             raise Forbidden(N_("Only a signed-in agent may collect the answer to a request."))
         claimant_key = key or secrets.token_urlsafe(32)
         claimant = claimant_hash(look.id, claimant_key)
@@ -290,17 +347,25 @@ class Vault:
             if self.ends.truth(look).state == "locked":
                 raise Locked
             raise Invalid((password_field, N_("This secret has a password.")))
-        with self.tries.one(look, claimant) if receipt.password else nullcontext("") as reservation:
-            envelope = self._unseal(look, prove)
-            if inspect:
-                inspect(envelope)
-            try:
-                verdict = self.ends.end(look, "opened", claimant)
-            except LedgerUnavailable as unclear:
-                unclear.claimant = claimant_key
-                raise
-            life = self.ends.window_left(look, verdict) if key else 0
-            self.ends.mark(look, verdict, life=life, reservation=reservation)
+        try:
+            with self.tries.one(look, claimant) if receipt.password else nullcontext("") as reservation:
+                envelope = self._unseal(look, prove)
+                if inspect:
+                    inspect(envelope)
+                if collector is not None and receipt.kind == "request":
+                    self.store.collecting(look.id, claimant, collector)
+                try:
+                    verdict = self.ends.end(look, "opened", claimant)
+                except LedgerUnavailable as unclear:
+                    unclear.claimant = claimant_key
+                    raise
+                life = self.ends.window_left(look, verdict) if key else 0
+                self.ends.mark(look, verdict, life=life, reservation=reservation)
+        except WrongPassword as wrong:
+            if wrong.tries_left == 0:
+                self._changed(receipt)
+            raise
+        self._changed(receipt)
         return envelope
 
     def done(self, look: Look, key: str) -> None:
@@ -333,8 +398,10 @@ class Vault:
             return self.state(look)
         if look.receipt.ended or look.now >= look.receipt.expires_at:
             self.ends.truth(look)
-        verdict = self.ends.end(look, "revoked", look.token_hash[:16])
+        sender = look.token_hash or sha256(look.receipt.token_hash)  # by the id alone there is no token
+        verdict = self.ends.end(look, "revoked", sender[:16])
         self.ends.mark(look, verdict, life=0)
+        self._changed(look.receipt)
         return replace(_view(look.id, look.receipt), state="revoked", ended_at=verdict.ended_at)
 
     def unlock(self, look: Look) -> View:
@@ -347,6 +414,7 @@ class Vault:
         self.ends.truth(look)
         if not self.store.unlock(look.id, cap=self.rules.tries):
             raise Conflict(N_("This secret is not locked."))
+        self._changed(look.receipt)
         return self.state(self._again(look.id, look.token_hash, "sender"))
 
     def report(self, look: Look) -> View:
@@ -359,6 +427,7 @@ class Vault:
             raise Conflict(N_("Only a secret that was opened can be reported."))
         if not self.store.report(look.id):
             raise Conflict(N_("This was reported before."))
+        self._changed(look.receipt)
         return self.state(self._again(look.id, look.token_hash, "link"))
 
     # --- inside ------------------------------------------------------------------------------------
@@ -371,6 +440,14 @@ class Vault:
             raise NotFound
         return look
 
+    def _changed(self, receipt: Receipt) -> None:
+        """Give a hint to whoever keeps a list of this label; without it they come round to it by themselves."""
+        if receipt.label is not None:
+            try:
+                self.labels.changed(receipt.label)
+            except Unavailable:
+                log.warning("a change was not hinted at; it is found without that")
+
     def _again(self, id: bytes, token_hash: bytes, role: Role) -> Look:
         """Look once more, for somebody who was known a moment ago.
 
@@ -378,7 +455,7 @@ class Vault:
             StoreUnavailable: the store failed over meanwhile, to a server that has not heard of it.
         """
         try:
-            return self._look(id, token_hash, role)
+            return self._look(id, token_hash, role) if token_hash else self.status(id)
         except NotFound:
             raise StoreUnavailable from None
 

@@ -1,5 +1,7 @@
 """The command line: send, open, state, revoke, unlock for people; keys, tokens, ledger for the operator.
 
+``secretsvc.__main__`` adds what the core knows nothing of.
+
 No option takes a secret, a link, a password or a token: what stands on a command line, everybody on the machine
 can read.  What goes wrong is one line on standard error and an exit code that a script can use (``ends``); what
 was typed is never repeated there.
@@ -9,7 +11,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from types import FrameType
 
 import click
@@ -19,28 +22,32 @@ from ..terminal import hold_standard_streams, say
 from . import opening, people
 from .ends import EXIT_CODES, Interrupted, NotConfirmed, Usage, fail, unforeseen, usage
 
-OPERATORS = ("keys", "tokens", "ledger")
+OPERATORS = dict.fromkeys(("keys", "tokens", "ledger"), f"{__name__}.operators")
 
 
 class Commands(click.Group):
-    """Loads the operator's commands, and all that the service stands on, only where they are wanted."""
+    """Loads some commands, and all that they stand on, only where they are wanted.
+
+    Attributes:
+        later: those commands, with the module that holds each.
+    """
+
+    later: Mapping[str, str] = OPERATORS
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order of the help."""
-        return [*self.commands, *OPERATORS]
+        return [*self.commands, *self.later]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command of this name."""
-        if name not in OPERATORS:
+        if name not in self.later:
             return super().get_command(ctx, name)
-        from . import operators
-
-        found: click.Command = getattr(operators, name)
+        found: click.Command = getattr(import_module(self.later[name]), name)
         return found
 
 
 @click.group(cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
-def cli() -> None:
+def _group() -> None:
     """One-time secrets: the link opens exactly once.
 
     Secrets and links come from standard input or a file, never from the command line, and are sealed and opened
@@ -48,12 +55,20 @@ def cli() -> None:
     """
 
 
+cli = cast(Commands, _group)
 for command in (people.send, opening.open_, people.state, people.revoke, people.unlock):
     cli.add_command(command)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code.  Never ends with a traceback."""
+def main(arguments: Sequence[str] | None = None, *, also: Mapping[str, str] | None = None) -> int:
+    """Run a command; the exit code.  Never ends with a traceback.
+
+    Args:
+        arguments: by default this process's.
+        also: further commands by name, each with the module that holds it.
+    """
+    if also:
+        cli.later = {**also, **OPERATORS}
     logging.getLogger().addHandler(logging.NullHandler())  # an error is one line, and it is ours
     try:
         hold_standard_streams()

@@ -20,9 +20,11 @@ CODES = {
     **dict.fromkeys(("password-needed", "wrong-password", "locked"), 6),
     **dict.fromkeys(("rate-limited", "busy", "unavailable", "unreachable", "not-answered"), 7),
     **dict.fromkeys(("store-unavailable", "ledger-unavailable", "internal-error"), 7),
+    "desk-unavailable": 7,
     **dict.fromkeys(("record-damaged", "record-missing", "key-missing"), 7),
     **dict.fromkeys(("unauthorized", "forbidden", "invalid", "conflict", "too-large"), 8),
     **dict.fromkeys(("unsupported-media-type", "method-not-allowed", "not-confirmed"), 8),
+    "ticket-closed": 8,
     "output-failed": 9,
 }
 EXIT_CODES = """\b
@@ -31,7 +33,7 @@ Exit codes:
   1  unexpected: a bug, or what answered is not a secretsvc
   2  wrong usage or settings
   3  the link, the input or what was sealed is damaged or cannot be read
-  4  there is no such secret, or this is not its link
+  4  there is no such secret or ticket, or it is not yours
   5  it has ended: opened, revoked or expired
   6  password needed or wrong, or the secret is locked
   7  not now: unavailable, unreachable, too many calls, not answered yet

@@ -1,12 +1,15 @@
-"""What people's commands have in common: which service, token and password, and no links as arguments."""
+"""What people's commands have in common: service, token, password, sealing, and no links as arguments."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from .. import terminal
+from .. import envelope as format
+from .. import settings, terminal
 from ..client import Client, Origin
-from ..errors import Misconfigured
+from ..envelope import Payload, b64
+from ..errors import BadHeader, Misconfigured
 from ..settings import Settings, variable
 from ..terminal import say
 from .ends import Refused, Usage
@@ -76,3 +79,38 @@ def password_of(path: str | None, ask: bool) -> str | None:
     if path is not None and ask:
         raise Usage("Give --password-file or --ask-password, not both.")
     return None if path is None else terminal.read_password(path)
+
+
+def duration_of(expires: str) -> int:
+    """Seconds of a link's life.
+
+    Raises:
+        Usage: not a time, or too short or long.
+    """
+    try:
+        return settings.duration(expires)
+    except ValueError as error:
+        raise Usage(f"--expires: {error}") from None
+
+
+def payload_of(content: bytes, name: str | None) -> Payload:
+    """What is to be sealed.
+
+    Raises:
+        BadHeader: the name cannot go along.
+    """
+    try:
+        return Payload(content, name)
+    except BadHeader:
+        raise BadHeader("A file name like this cannot be sent along: use --no-name.") from None
+
+
+def sealed(key: bytes, payload: Payload, password: str) -> dict[str, Any]:
+    """Seal it: the API's fields ``envelope`` and, with a password, ``proof``.
+
+    Raises:
+        BadPassword: it cannot be used.
+    """
+    stretched = format.stretch_password(key, password)
+    body = {"envelope": b64(format.seal(key, payload, stretched=stretched))}
+    return body if stretched is None else {**body, "proof": b64(format.proof(stretched))}

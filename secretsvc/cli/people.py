@@ -11,12 +11,19 @@ import click
 from .. import envelope as format
 from .. import settings, terminal
 from ..client import Client, State, plain, read_any, read_receipt
-from ..envelope import Payload, b64
-from ..errors import BadHeader
 from ..settings import variable
 from ..terminal import NewFile, OutputFailed, say
-from .ends import EXIT_CODES, Usage
-from .inputs import api_key_of, client_of, password_of, refuse_links, server_of
+from .ends import EXIT_CODES
+from .inputs import (
+    api_key_of,
+    client_of,
+    duration_of,
+    password_of,
+    payload_of,
+    refuse_links,
+    sealed,
+    server_of,
+)
 
 RECEIPT_BYTES = 4096
 
@@ -56,15 +63,14 @@ def send(
     refuse_links(file, password_file, receipt, api_key_file)
     conf = settings.load()
     client = client_of(server_of(server, conf), api_key_of(api_key_file, conf))
-    expires_in = conf.default_expires_in if expires is None else _duration(expires)
+    expires_in = conf.default_expires_in if expires is None else duration_of(expires)
     password = password_of(password_file, ask_password)
     content, name = terminal.read_secret(file)
-    payload = _payload(content, None if no_name else name)
+    payload = payload_of(content, None if no_name else name)
     if ask_password:
         password = terminal.ask_password(twice=True)
     key = format.new_key()
-    body = _sealed(key, payload, password or "")
-    body["expires_in"] = expires_in
+    body = {**sealed(key, payload, password or ""), "expires_in": expires_in}
     if language:
         body["language"] = language
     terminal.check_output()
@@ -101,26 +107,6 @@ def revoke(file: str | None, as_json: bool) -> None:
 def unlock(file: str | None, as_json: bool) -> None:
     """Give all tries back after too many wrong passwords; by the receipt link in standard input or FILE."""
     _end(file, "unlock", as_json)
-
-
-def _duration(text: str) -> int:
-    try:
-        return settings.duration(text)
-    except ValueError as error:
-        raise Usage(f"--expires: {error}") from None
-
-
-def _payload(content: bytes, name: str | None) -> Payload:
-    try:
-        return Payload(content, name)
-    except BadHeader:
-        raise BadHeader("A file name like this cannot be sent along: use --no-name.") from None
-
-
-def _sealed(key: bytes, payload: Payload, password: str) -> dict[str, Any]:
-    stretched = format.stretch_password(key, password)
-    body = {"envelope": b64(format.seal(key, payload, stretched=stretched))}
-    return body if stretched is None else {**body, "proof": b64(format.proof(stretched))}
 
 
 def _create(client: Client, key: bytes, body: dict[str, Any], kept: NewFile | None, as_json: bool) -> None:

@@ -5,6 +5,7 @@
 -- ARGV    1 "opened" or "revoked"   2 when, in s   3 how long the record may still live, in ms
 --         4 the reserved try to give back, or ""
 --         5 "again" if the winner's window has begun anew, which it does once
+--         6 the claimant: if an agent's name was noted under it, it was that agent who collected the answer
 -- returns 1
 --
 -- Safe to repeat, by anybody who sees that the ledger has ended it: but for "again" a life is never lengthened,
@@ -21,5 +22,9 @@ end
 local state = redis.call('HGET', KEYS[1], 's')
 if state and state ~= 'opened' and state ~= 'revoked' then
   redis.call('HSET', KEYS[1], 's', ARGV[1], 'e', ARGV[2])
+  local name = ARGV[1] == 'opened' and ARGV[6] ~= '' and redis.call('HGET', KEYS[1], 'w' .. ARGV[6])
+  if name then
+    redis.call('HSET', KEYS[1], 'w', name)
+  end
 end
 return 1

@@ -15,6 +15,7 @@ from ..errors import BadHeader, Damaged, Invalid, NotFound, TooLarge, UnknownTyp
 from ..model import Look, Role, View
 from ..serverside import Wish
 from ..settings import MAX_EXPIRES_IN, MIN_EXPIRES_IN
+from ..tokens import Person
 from ..vault import Created, New
 from .bodies import bearer, bytes_of, decode_json, has_field, idempotency_key, json_body, link_key, read_json
 from .language import current
@@ -82,6 +83,10 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True):
     cost_accepted: bool | None = None
     inquiry: Word | None = None
     product: Word | None = None
+    package: Word | None = None
+
+
+FACTS = ("consents", "cost_accepted", "inquiry", "product", "package")
 
 
 class Claim(msgspec.Struct, forbid_unknown_fields=True):
@@ -112,7 +117,7 @@ def create() -> Response:
     if not has_field(data, "secret"):
         body = decode_json(data, SealedByClient)
         new = _sealed_by_client(here, body, here.label(body.label, caller))
-        return _created(here, here.vault.create(replace(new, caller=caller.id if caller else "")))
+        return _created(here, here.vault.create(replace(new, caller=_id(caller), by=_name(caller))))
     wish = decode_json(data, SealedByServer)
     if wish.password:
         here.limit_password(opening=False)
@@ -124,10 +129,11 @@ def create() -> Response:
             password=wish.password or "",
             language=wish.language,
             label=here.label(wish.label, caller),
+            by=_name(caller),
         ),
         max_bytes=here.settings.max_secret_bytes,
         idempotency_key=key,
-        caller=caller.id if caller else "",
+        caller=_id(caller),
     )
     return _created(here, sealed.created, link=format_link_of(here, sealed.key))
 
@@ -153,7 +159,7 @@ def claim(id: str) -> Response:
         look,
         prove=None if proof is None else lambda: proof,
         key=key,
-        agent=bool(caller and caller.agent),
+        collector=here.collector(caller, look.receipt),
     )
     return _json({"envelope": b64(envelope)})
 
@@ -212,7 +218,7 @@ def open_() -> Response:
         key,
         password=body.password or "",
         idempotency_key=idempotency_key(),
-        agent=bool(caller and caller.agent),
+        collector=here.collector(caller, look.receipt),
     )
     text = payload.text()
     found: dict[str, Any] = {"secret": text, "encoding": "utf-8"}
@@ -231,6 +237,7 @@ def create_request() -> Response:
     caller = here.creator(staff=True)
     idempotency_key()
     body = read_json(NewRequest)
+    here.desks.check_form(body.form)
     new = New(
         id=bytes_of(body.id, "id", length=16),
         token=bytes_of(body.token, "token", length=32),
@@ -239,7 +246,8 @@ def create_request() -> Response:
         expires_in=body.expires_in,
         language=body.language,
         label=here.label(body.label, caller),
-        caller=caller.id if caller else "",
+        caller=_id(caller),
+        by=_name(caller),
     )
     return _created(here, here.vault.create(new))
 
@@ -266,15 +274,10 @@ def answer(id: str) -> Response:
     here = service()
     look = find(id, "answerer")
     body = read_json(Answer)
-    envelope = _envelope(here, body.envelope, answer=True, password=False)
-    facts = {
-        "consents": body.consents,
-        "cost_accepted": body.cost_accepted,
-        "inquiry": body.inquiry,
-        "product": body.product,
-    }
-    said = {name: value for name, value in facts.items() if value is not None}
-    view = here.vault.answer(look, envelope, msgspec.json.encode(said).decode())
+    envelope = answer_envelope(here, body.envelope)
+    facts = {name: value for name in FACTS if (value := getattr(body, name)) is not None}
+    kept = here.desks.facts(look, facts)
+    view = here.vault.answer(look, envelope, msgspec.json.encode(kept).decode())
     return _json(shown(view), 201)
 
 
@@ -311,6 +314,7 @@ def shown(view: View) -> dict[str, Any]:
         "ended_by": "operator" if view.by_operator else None,
         "reported_at": rfc3339(view.reported_at),
         "tries_left": view.tries_left,
+        "collected_by": view.collected_by,
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -323,6 +327,14 @@ def format_link_of(here: Service, key: bytes) -> str:
 def receipt_url(here: Service, created: Created) -> str:
     """The sender's own link, which opens nothing."""
     return f"{here.settings.base_url}/receipt#{b64(created.view.id + created.receipt_token)}"
+
+
+def _id(caller: Person | None) -> str:
+    return caller.id if caller else ""
+
+
+def _name(caller: Person | None) -> str:
+    return caller.name if caller else ""
 
 
 def _created(here: Service, created: Created, *, link: str | None = None) -> Response:
@@ -357,6 +369,15 @@ def _sealed_by_client(here: Service, body: SealedByClient, label: str | None) ->
         language=body.language,
         label=label,
     )
+
+
+def answer_envelope(here: Service, text: str) -> bytes:
+    """The sealed answer to a request, as a body brings it.
+
+    Raises:
+        Damaged, TooLarge: naming the field.
+    """
+    return _envelope(here, text, answer=True, password=False)
 
 
 def _envelope(here: Service, text: str, *, answer: bool, password: bool) -> bytes:

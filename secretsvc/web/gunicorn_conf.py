@@ -92,17 +92,21 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Listen; and have the store's files written anew once in a while, with a first look in a minute."""
+    """Listen; and begin what is done beside requests: the store's files, and telling tickets what happened."""
     worker.sockets = worker.sockets or gunicorn.sock.create_sockets(worker.cfg, worker.log)
     worker.served[0] = 1
-    worker.housekeeping = hygiene.housekeeping(_settings)
-    worker.housekeeping.start()
+    worker.besides = [hygiene.housekeeping(_settings)]
+    if _settings.embedded:  # elsewhere a process of its own
+        worker.besides.append(worker.wsgi.extensions["secretsvc.tickets"].notifier)
+    for each in worker.besides:
+        each.start()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
     """End that with the worker; gunicorn calls this also where the worker never came that far."""
-    if found := getattr(worker, "housekeeping", None):
-        found.stop()
+    if found := getattr(worker, "besides", ()):
+        for each in found:
+            each.stop()
     elif server.served[0] and not worker.booted:
         time.sleep(1.0)  # before it is tried again
 

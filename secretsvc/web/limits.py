@@ -1,4 +1,4 @@
-"""Limits for each client, counted in the store: creating, and whatever makes us run Argon2.
+"""Limits for each client, counted in the store: creating, signing in, and whatever makes us run Argon2.
 
 Opening without a password is never limited: offices share addresses, and a 256-bit token needs no help.
 """
@@ -32,15 +32,17 @@ class Limits:
         keyring: its newest key turns client addresses into pseudonyms, so that the store holds none.
         create: how many creates a minute for one client; 0 for no limit.
         password: the same for calls that need Argon2.
+        sign_in: the same for attempts to sign in.
     """
 
-    def __init__(self, node: Node, keyring: Keyring, *, create: int, password: int) -> None:
+    def __init__(self, node: Node, keyring: Keyring, *, create: int, password: int, sign_in: int = 20) -> None:
         self._node = node
         self._counts = _Counts(node)
         self._limiter = FixedWindowRateLimiter(self._counts)
         self._keyring = keyring
         self._create = RateLimitItemPerMinute(create) if create else None
         self._password = RateLimitItemPerMinute(password) if password else None
+        self._sign_in = RateLimitItemPerMinute(sign_in) if sign_in else None
 
     def create(self, address: str | None) -> None:
         """Count a create.
@@ -67,6 +69,14 @@ class Limits:
         except StoreFull:
             if not opening:
                 raise
+
+    def sign_in(self, address: str | None) -> None:
+        """Count an attempt to sign in.
+
+        Raises:
+            RateLimited, StoreUnavailable: as ``create``.
+        """
+        self._hit(self._sign_in, "sign-in", address, N_("Too many attempts to sign in from your address."))
 
     def _hit(self, limit: RateLimitItemPerMinute | None, what: str, address: str | None, detail: str) -> None:
         if limit is None:

@@ -126,6 +126,7 @@ def create() -> Response | tuple[str, int]:
             password=password,
             language=_language(text_of(form, "language")),
             label=here.label(text_of(form, "label") or None, caller),
+            by=caller.name if caller else "",
         ),
         max_bytes=here.settings.max_secret_bytes,
         idempotency_key=_form_key(form),
@@ -183,7 +184,7 @@ def open_() -> Response | str:
         key,
         password=password,
         idempotency_key=_form_key(form),
-        agent=bool(caller and caller.agent),
+        collector=here.collector(caller, look.receipt),
     )
     text = payload.text()
     # A page cannot hold a NUL: whoever reads it would see another character.

@@ -30,6 +30,7 @@ TABLE: tuple[tuple[type[SecretsvcError], int, str | None, str], ...] = (
     (errors.WrongPassword, 403, None, N_("Wrong password")),
     (errors.NotFound, 404, None, N_("Not found")),
     (errors.NotAnswered, 409, None, N_("Not answered yet")),
+    (errors.TicketClosed, 409, None, N_("Ticket closed")),
     (errors.Conflict, 409, None, N_("Conflict")),
     (errors.Opened, 410, None, N_("Opened before")),
     (errors.Revoked, 410, None, N_("Revoked")),

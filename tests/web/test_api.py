@@ -992,7 +992,7 @@ def test_of_two_answers_at_once_one_is_kept(here: InProcess) -> None:
     with pytest.raises(Conflict):
         vault.answer(second, two, "{}")
     link = vault.look(unb64(asked.id), unb64(asked.token), "link", record=True)
-    assert vault.claim(link, agent=True) == one
+    assert vault.claim(link, collector="eve") == one
 
 
 def test_an_agent_may_have_the_server_open_an_answer(here: InProcess) -> None:

@@ -1,0 +1,90 @@
+"""A notifier as a process, in a hurry: ``python -m tests.tickets.notifying``; and where tests keep theirs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import app as composition
+from secretsvc import settings
+from secretsvc.processes import Signals
+from secretsvc.tickets.notifier import Notifier
+from secretsvc.tickets.web.module import Module
+from tests.harness import ROOT, Backends
+from tests.tickets.rt.instance import BOT, ORGANISATION_FIELD, PACKAGE_FIELD, RT
+
+APART, EVERY = 0.5, 3.0  # seconds
+
+
+def write_config(folder: Path, rt: RT, more: str = "") -> Path:
+    """Settings of a desk ``rt`` on this Request Tracker, with short times."""
+    path = folder / "tickets.toml"
+    path.write_text(
+        f"""{more}
+[desks.rt]
+kind = "rt"
+url = "{rt.url}"
+token_file = "{rt.bot_token_path}"
+queue = "Support"
+account = "{BOT}"
+organisation_field = "{ORGANISATION_FIELD}"
+package_field = "{PACKAGE_FIELD}"
+timeout = 1.5
+settles = 6
+"""
+    )
+    return path
+
+
+class Process:
+    """A notifier that can be killed and started again."""
+
+    def __init__(self, backs: Backends, folder: Path, config: Path) -> None:
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("SECRETSVC_")},
+            **backs.environment(tickets_file=str(config)),
+            "PYTHONPATH": str(ROOT),
+        }
+        self.log = folder / "notifier.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            argv = [sys.executable, "-m", "tests.tickets.notifying"]
+            self.process = subprocess.Popen(argv, cwd=ROOT, env=self.env, stdout=log, stderr=log)
+
+    def end(self, sign: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(sign)
+        return self.process.wait(20)
+
+
+@contextmanager
+def notifying(backs: Backends, folder: Path, config: Path) -> Iterator[Process]:
+    """A running notifier, gone in the end."""
+    found = Process(backs, folder, config)
+    found.start()
+    try:
+        yield found
+    finally:
+        if found.process is not None and found.process.poll() is None:
+            found.end(signal.SIGKILL)
+
+
+def main() -> None:
+    module: Module = composition.create_app(settings.load()).extensions["secretsvc.tickets"]
+    notifier = Notifier(module.tickets, module.notifier.couriers, apart=APART, every=EVERY)
+    with Signals() as signals:
+        notifier.start()
+        while not signals.asked_to_stop:
+            signals.wait()
+        notifier.stop()
+
+
+if __name__ == "__main__":
+    main()
