@@ -22,18 +22,24 @@ from secretsvc.processes import Command, Signals
 from secretsvc.settings import Settings, variable
 from secretsvc.tickets import config as tickets_config
 from secretsvc.tickets import forms
+from secretsvc.tickets.commands import tell_first_link
 from secretsvc.tickets.config import Config
 from secretsvc.tickets.couriers import Couriers
 from secretsvc.tickets.desks import open_desks
 from secretsvc.tickets.mail import Mailer
 from secretsvc.tickets.notifier import Notifier
+from secretsvc.tickets.oidc import SignIns
 from secretsvc.tickets.orders import Orders
 from secretsvc.tickets.outgoing import Webhooks
 from secretsvc.tickets.rules import DAY
 from secretsvc.tickets.service import Tickets
+from secretsvc.tickets.sessions import HOURS, Sessions
 from secretsvc.tickets.store import TicketStore
+from secretsvc.tickets.web import signin
+from secretsvc.tickets.web.answering import answering
 from secretsvc.tickets.web.api import tickets_api
 from secretsvc.tickets.web.module import Module
+from secretsvc.tickets.web.session import People, signed_in
 from secretsvc.tokens import Tokens
 from secretsvc.vault import Rules, Vault
 from secretsvc.web import headers, language, logs, openapi, problems, theme
@@ -73,9 +79,11 @@ def create_app(conf: Settings | None = None, *, service: Service | None = None) 
     language.install(app)
     theme.install(app, theme.load(conf))
     app.extensions["secretsvc"] = service = service or make_service(conf)
-    app.extensions["secretsvc.tickets"] = service.desks
-    for blueprint in (api, tickets_api, pages):
+    app.extensions["secretsvc.tickets"] = module = service.desks
+    for blueprint in (api, tickets_api, answering, pages):
         app.register_blueprint(blueprint)
+    if isinstance(module, Module):
+        signin.install(app, make_people(conf, module))
     openapi.install(app, conf)
     problems.install(app)
     logs.log_requests(app)
@@ -107,7 +115,9 @@ def make_service(conf: Settings) -> Service:
     )
     listed = TicketStore(store.node, retention=conf.receipt_retention)
     vault = Vault(store, ledger, keyring, atrest.Slots(conf.argon2_slots), rules, listed)
-    limits = Limits(store.node, keyring, create=conf.create_limit, password=conf.password_limit)
+    limits = Limits(
+        store.node, keyring, create=conf.create_limit, password=conf.password_limit, sign_in=conf.sign_in_limit
+    )
     module = make_tickets(conf, config, vault, listed)
     return Service(conf, vault, store, ledger, Tokens(store.node), limits, module)
 
@@ -142,8 +152,19 @@ def make_tickets(conf: Settings, config: Config, vault: Vault, store: TicketStor
         found,
         Orders(tickets, config.orders, language=languages.get(config.orders, "en"), base_url=conf.base_url),
         Notifier(tickets, couriers),
-        lambda: None,
+        signed_in,
     )
+
+
+def make_people(conf: Settings, module: Module) -> People:
+    """How people sign in.
+
+    Raises:
+        Misconfigured: the provider's settings are refused.
+    """
+    store, sign_in = module.tickets.store, module.config.sign_in
+    provider = SignIns(sign_in, store.node, conf.base_url + signin.BACK) if sign_in else None
+    return People(Sessions(store.node, sign_in.hours if sign_in else HOURS), provider, store.note_person)
 
 
 def notify(conf: Settings) -> int:
@@ -165,16 +186,19 @@ def main(arguments: Sequence[str] = ()) -> int:
         logs.configure(conf.log_level)
         if list(arguments) == ["notifier"]:
             return notify(conf)
-        if arguments:
-            raise Misconfigured("expected no arguments, or: notifier")
         if not conf.embedded:
             os.execv(WEB[0], WEB)  # noqa: S606 - our own interpreter, no shell
         data_dir = Path(conf.data_dir)
         atrest.first_key(conf.keyring_path, data_dir)
         web = Command(WEB, settings.environment())
+
+        def begin(_: embedded.Sockets) -> Command:
+            tell_first_link(conf)
+            return web
+
         log.info("serving", extra={"fields": {"url": conf.base_url, "data": str(data_dir.resolve())}})
-        return embedded.supervise(data_dir, lambda _: web, maxmemory_bytes=conf.embedded_memory)
-    except Misconfigured as error:
+        return embedded.supervise(data_dir, begin, maxmemory_bytes=conf.embedded_memory)
+    except (Misconfigured, Unavailable) as error:
         print(f"secretsvc: {error.detail}", file=sys.stderr)
         return 2
 

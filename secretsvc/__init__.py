@@ -31,6 +31,7 @@ From the bottom up; each module uses only what stands above it:
 ``client``         the service's other end of the wire, for the command line
 ``terminal``       where the command line reads and writes: files, pipes, the terminal
 ``cli``            the command line
+``tickets``        links on the tickets of a helpdesk: a package with a map of its own
 =================  =======================================================================================
 
 ``app.py`` beside this package decides what talks to what.

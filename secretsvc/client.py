@@ -28,7 +28,7 @@ from .errors import BadLink, Damaged, EndedByOperator, Misconfigured, SecretsvcE
 from .payload import Masked
 
 TIMEOUT = 15.0  # seconds for connecting, and for each part of an answer
-DESK_TIMEOUT = 70.0  # the same where the service asks a helpdesk first
+DESK_TIMEOUT = 100.0  # for parts of answers where the service asks a helpdesk first, up to three times
 PATIENCE = 30.0  # seconds after which nothing is repeated any more; less than the usual retry window
 MAX_ANSWER_BYTES = 96 * 2**20  # the largest envelope a service may be set to, as base64url
 STATES = ("waiting", "sealed", "locked", "opened", "revoked", "expired")
@@ -262,7 +262,7 @@ class Client:
         return self._created("/secrets", format.derive_handles(key), body)
 
     def ask(self, key: bytes, body: dict[str, Any]) -> Created:
-        """Store a request, which whoever holds its request link answers once; the same body twice is one request.
+        """Store a request, to be answered once by its request link; the same body twice is one request.
 
         Args:
             key: the link key, whose link is the agent's pick-up link.
@@ -287,9 +287,7 @@ class Client:
         Raises:
             Problem, Unreachable, NotTheService.
         """
-        return self._fields(
-            self._call(method, path, body=body, staff=True, timeout=DESK_TIMEOUT), status
-        )
+        return self._fields(self._call(method, path, body=body, staff=True, timeout=DESK_TIMEOUT), status)
 
     def _created(self, path: str, handles: format.Handles, body: dict[str, Any]) -> Created:
         body = {"id": b64(handles.id), "token": b64(handles.token), **body}
@@ -414,12 +412,13 @@ class Client:
         connection: http.client.HTTPConnection
         host, port = self.origin.host, self.origin.port
         if self._tls is not None:
-            connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=self._tls)
+            connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=self._tls)
         else:
-            connection = http.client.HTTPConnection(host, port, timeout=timeout)
+            connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
         try:
             try:
                 connection.connect()
+                connection.sock.settimeout(timeout)
             except ssl.SSLCertVerificationError:
                 raise _NotSentError("The certificate of the service is not trusted here.") from None
             except (OSError, UnicodeError):

@@ -14,8 +14,10 @@ from . import envelope as format
 from .atrest import hkdf, joined, separated, sha256
 from .envelope import Payload, RequestLink
 from .errors import N_, Conflict, FormatError, Invalid, KeyMissing, Opened, RecordDamaged, TooLarge
-from .model import Look
+from .model import Look, View
 from .vault import Created, New, Vault
+
+NO_FACTS = '{"consents":[]}'
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,14 @@ def open(
     return payload
 
 
-def answer(vault: Vault, look: Look, asked: RequestLink, payload: Payload, *, max_bytes: int) -> None:
+def answer(
+    vault: Vault, look: Look, asked: RequestLink, payload: Payload, *, max_bytes: int, facts: str = NO_FACTS
+) -> View:
     """Seal and store the one answer to a request; a repeat is another answer, since sealing is random.
+
+    Args:
+        max_bytes: the most content allowed.
+        facts: what stands outside the sealed part, as JSON.
 
     Raises:
         TooLarge: nothing was stored.
@@ -191,7 +199,7 @@ def answer(vault: Vault, look: Look, asked: RequestLink, payload: Payload, *, ma
     if len(payload.content) > max_bytes:
         raise TooLarge(max_bytes, field="secret")
     try:
-        vault.answer(look, format.seal_answer(asked, payload), '{"consents":[]}')
+        return vault.answer(look, format.seal_answer(asked, payload), facts)
     except Opened:
         raise Conflict(N_("This request has been answered already.")) from None
 

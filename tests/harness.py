@@ -54,6 +54,7 @@ class Backends:
             "keyring_file": str(self.keyring),
             "create_limit": "0",
             "password_limit": "0",
+            "sign_in_limit": "0",
             **CHEAP,
             **settings,
         }

@@ -47,7 +47,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
-def _group() -> None:
+def cli() -> None:
     """One-time secrets: the link opens exactly once.
 
     Secrets and links come from standard input or a file, never from the command line, and are sealed and opened
@@ -55,7 +55,6 @@ def _group() -> None:
     """
 
 
-cli = cast(Commands, _group)
 for command in (people.send, opening.open_, people.state, people.revoke, people.unlock):
     cli.add_command(command)
 

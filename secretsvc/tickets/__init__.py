@@ -14,22 +14,27 @@ From the bottom up; each module uses only what stands above it, and nothing in t
 ``tomllines``      where something stands in a TOML file
 ``form``           a form: what it asks, and what its answers are
 ``forms``          the forms there are                             ``forms/`` holds ours
-``texts``          what an agent sends along with a link
 ``wording``        times, and the trail's sentences
-``desks``          the helpdesks
+``texts``          what an agent sends along with a link
 ``service``        what agents and customers do with a ticket's links
 ``deadline``       a time for all of a call
 ``guard``          which addresses webhooks may reach
 ``outgoing``       webhooks
 ``mail``           mails
+``desks``          the helpdesks
 ``notices``        what followers read
 ``notes``          what stands in the helpdesk beside the trail
 ``orders``         credentials that a customer hands in unasked
 ``couriers``       carries events to where they are told
 ``notifier``       looks at tickets, and tells what has happened
 ``sessions``       who is signed in
+``claims``         what a provider says of somebody, as a person
+``provider``       calls to an OpenID Connect provider
 ``oidc``           signing in at an OpenID Connect provider
 ``web``            pages and API
-``commands``       the command line's part
+``commands``       the operator's part of the command line
+``remote``         the service's other end of the wire
+``replies``        what its commands for agents have in common
+``cli``            the agents' part of the command line
 =================
 """

@@ -20,6 +20,7 @@ from ..errors import Misconfigured
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 Words = tuple[str, ...]
+PAGES = ("order", "organisations", "sign-in", "sign-out")  # where a desk's name would stand
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,8 +54,8 @@ class Remote(DeskConf, frozen=True, kw_only=True):
         url: where it is, without a final slash.
         webhook_secret_file: file with the secret that signs its webhooks; without one none are taken.
         timeout: seconds it may take to answer.
-        settles: seconds from the beginning of a try at something until nothing can come of it there any more; at
-            least four times ``timeout``, since a try may take several calls.
+        settles: seconds from the beginning of a try at something until nothing can come of it there any more;
+            at least six times ``timeout``, since a try may take several calls.
         account: our own account's name or id there, to ignore what we caused ourselves.
         ca_file: file with the certificate authorities that its certificate is checked by, instead of the
             usual ones.
@@ -237,8 +238,8 @@ def load(path: str) -> Config:
     if found.orders and isinstance(found.desks.get(found.orders), Local | None):
         raise Misconfigured(f"{path}: orders: {found.orders!r} is not a helpdesk among the desks.")
     for name, desk in found.desks.items():
-        if isinstance(desk, Remote) and desk.settles < 4 * desk.timeout:
-            raise Misconfigured(f"{path}: desks.{name}.settles: at least four times the timeout.")
+        if isinstance(desk, Remote) and desk.settles < 6 * desk.timeout:
+            raise Misconfigured(f"{path}: desks.{name}.settles: at least six times the timeout.")
     names = [hook.name for hook in found.webhooks]
     if len(set(names)) < len(names):
         raise Misconfigured(f"{path}: webhooks: two of one name.")
@@ -249,8 +250,10 @@ def _desks(path: str, tables: Any) -> dict[str, AnyDesk]:
     if not isinstance(tables, dict) or not tables:
         raise Misconfigured(f"{path}: desks: expected a table for each, as in [desks.rt].")
     for name in tables:
-        if not re.fullmatch("[a-z][a-z0-9-]{0,31}", name):
-            raise Misconfigured(f"{path}: desks: {name!r} is not 1-32 small letters, digits, dashes.")
+        if name in PAGES or not re.fullmatch("[a-z][a-z0-9-]{0,31}", name):
+            raise Misconfigured(
+                f"{path}: desks: {name!r} is a page here, or not 1-32 small letters, digits, dashes."
+            )
     return {name: _converted(path, f"desks.{name}", table, AnyDesk) for name, table in tables.items()}
 
 

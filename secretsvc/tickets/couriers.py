@@ -15,8 +15,8 @@ import msgspec
 from ..atrest import sha256
 from ..errors import DeskForbidden, DeskUnavailable, SecretsvcError, TicketClosed, TicketGone
 from . import outgoing, wording
-from .guard import TargetError
 from .form import Form
+from .guard import TargetError
 from .links import Event, Link, Progress
 from .mail import Mailer, MailRefused, MailUnavailable
 from .model import Desk, Note, Reference

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .wording import one_line
 from .notices import Language
+from .wording import one_line
 
 _ORDER: dict[Language, str] = {
     "en": "Order: {title}",

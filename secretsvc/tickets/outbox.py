@@ -11,7 +11,6 @@ from collections.abc import Iterable
 import msgspec
 
 
-
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Some events on their way to one place.
 

@@ -181,7 +181,7 @@ class Tickets:
         ticket = Reference.of(f"{desk}:{hint.number}")
         if ticket is not None and self.store.read(ticket).links:
             self.store.change_facts(ticket, lambda known: msgspec.structs.replace(known, hinted=True))
-            self.store.look_at(ticket, 0)
+            self.store.look_at_once(ticket)
 
     def _suggestion(self, facts: Facts, subject: str, members: tuple[str, ...]) -> str | None:
         if facts.frozen_at is not None or facts.chosen:

@@ -106,7 +106,7 @@ class TicketStore:
         """Have the ticket looked at, at once."""
         ticket = Reference.of(label)
         if ticket is not None:
-            self.look_at(ticket, 0)
+            self.look_at_once(ticket)
 
     # --- a ticket ----------------------------------------------------------------------------------
 
@@ -161,8 +161,15 @@ class TicketStore:
     # --- when to look ------------------------------------------------------------------------------
 
     def look_at(self, ticket: Reference, at: float) -> None:
-        """Have a ticket looked at, at this time; 0 for at once."""
+        """Have a ticket looked at, at this time, seconds since 1970."""
         self.node.command("ZADD", DUE, f"{at:.3f}", str(ticket))
+
+    def look_at_once(self, ticket: Reference) -> None:
+        """Have a ticket looked at.
+
+        The time is one long past and no other's: whoever is at it already sees that somebody has asked again.
+        """
+        self.look_at(ticket, secrets.randbelow(10**9) / 1000)
 
     def due(self, now: float, limit: int = 100) -> list[tuple[Reference, float]]:
         """Tickets to look at, the longest due first, each with the time it was due at."""

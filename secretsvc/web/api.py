@@ -26,6 +26,7 @@ api = Blueprint("api", __name__, url_prefix="/api/v1")
 
 ExpiresIn = Annotated[int, Meta(ge=MIN_EXPIRES_IN, le=MAX_EXPIRES_IN, description="seconds")]
 Language = Literal["de", "en"]
+Identity = Literal["signed-in", "phone-password", "known-address", "not-checked"]
 Label = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$(?!\n)")]
 # The patterns are for readers of the description; ``unb64`` decides.
 B64_16 = {"pattern": "^[A-Za-z0-9_-]{21}[AQgw]$"}
@@ -64,7 +65,7 @@ class SealedByServer(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class NewRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A secret to be filled in by somebody else."""
+    """A secret to be filled in by somebody else; ``identity`` is how the asker made sure of who that is."""
 
     id: Id
     token: Token
@@ -73,6 +74,7 @@ class NewRequest(msgspec.Struct, forbid_unknown_fields=True):
     expires_in: ExpiresIn
     language: Language | None = None
     label: Label | None = None
+    identity: Identity | None = None
 
 
 class Answer(msgspec.Struct, forbid_unknown_fields=True):
@@ -248,6 +250,7 @@ def create_request() -> Response:
         label=here.label(body.label, caller),
         caller=_id(caller),
         by=_name(caller),
+        identity=body.identity,
     )
     return _created(here, here.vault.create(new))
 

@@ -208,13 +208,15 @@ class Part:
     type: str | None = None
 
 
-def read_form(*names: str) -> dict[str, Part]:
+def read_form(*names: str, prefixes: tuple[str, ...] = (), max_parts: int = MAX_PARTS) -> dict[str, Part]:
     """The fields of a multipart or urlencoded form, byte for byte.
 
     Werkzeug's own ``request.form`` replaces bytes that are not UTF-8; a secret must not be altered silently.
 
     Args:
         names: the fields that are known here; ``plain`` may also stand in the query, where ``lang`` does.
+        prefixes: what further fields begin with, for whoever reads them to judge.
+        max_parts: how many fields there may be.
 
     Raises:
         UnsupportedMediaType: neither kind of form.
@@ -226,14 +228,14 @@ def read_form(*names: str) -> dict[str, Part]:
             raise Invalid((name[:64], N_("Send this in the body, not in the address.")))
     data = whole_body()
     if request.mimetype == "application/x-www-form-urlencoded":
-        pairs = _urlencoded(data)
+        pairs = _urlencoded(data, max_parts)
     elif request.mimetype == "multipart/form-data":
-        pairs = _multipart(data)
+        pairs = _multipart(data, max_parts)
     else:
         raise UnsupportedMediaType(N_("Send a form: multipart/form-data or application/x-www-form-urlencoded."))
     found: dict[str, Part] = {}
     for name, part in pairs:
-        if name not in names:
+        if name not in names and not name.startswith(prefixes):
             raise Invalid((name[:64], N_("There is no such field.")))
         if name in found:
             raise Invalid((name, N_("This field is there twice.")))
@@ -257,20 +259,20 @@ def text_of(form: dict[str, Part], name: str) -> str:
         raise Invalid((name, N_("This is not valid UTF-8."))) from None
 
 
-def _urlencoded(data: bytes) -> list[tuple[str, Part]]:
+def _urlencoded(data: bytes, max_parts: int) -> list[tuple[str, Part]]:
     try:
         text = data.decode("ascii", "surrogateescape")
-        pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=MAX_PARTS)
+        pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=max_parts)
     except ValueError:
         raise Damaged(N_("The form is malformed or has too many fields."), field="body") from None
     return [(_clean(name), Part(value.encode("utf-8", "surrogateescape"))) for name, value in pairs]
 
 
-def _multipart(data: bytes) -> list[tuple[str, Part]]:
+def _multipart(data: bytes, max_parts: int) -> list[tuple[str, Part]]:
     boundary = parse_options_header(request.headers["Content-Type"])[1].get("boundary", "")
     try:
-        _refuse_long_headers(data, b"--" + boundary.encode("ascii"))
-        decoder = MultipartDecoder(boundary.encode("ascii"), len(data), max_parts=MAX_PARTS)
+        _refuse_long_headers(data, b"--" + boundary.encode("ascii"), max_parts)
+        decoder = MultipartDecoder(boundary.encode("ascii"), len(data), max_parts=max_parts)
         decoder.receive_data(data)
         decoder.receive_data(None)
         return list(_parts(decoder))
@@ -295,13 +297,13 @@ def _parts(decoder: MultipartDecoder) -> Any:
                     yield _clean(part.name), Part(bytes(content), filename, _type(part.headers))
 
 
-def _refuse_long_headers(data: bytes, delimiter: bytes) -> None:
+def _refuse_long_headers(data: bytes, delimiter: bytes, max_parts: int) -> None:
     """Reading a part's header takes time with the square of its length.
 
     Raises:
         ValueError: one is longer than 8 KiB.
     """
-    for part in data.split(delimiter, MAX_PARTS + 1)[1:]:
+    for part in data.split(delimiter, max_parts + 1)[1:]:
         if len(part) > MAX_PART_HEADER and not re.search(rb"\r\n\r\n|\n\n|\r\r", part[:MAX_PART_HEADER]):
             raise ValueError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from flask import Flask, Response, render_template
@@ -60,6 +60,7 @@ STATE = {
         "ended_by": {"const": "operator", "description": "where a new epoch ended it; told as revoked"},
         "reported_at": TIME,
         "tries_left": {"type": "integer", "minimum": 0, "description": "to the sender"},
+        "collected_by": {"type": "string", "description": "who picked an answer up; to the sender"},
     },
 }
 CREATED = {
@@ -122,8 +123,22 @@ KEY = {
 API_KEY = {"name": "X-API-Key", "in": "header", "schema": {"type": "string"}, "description": "API token"}
 
 
-def document(conf: Settings) -> dict[str, Any]:
-    """The whole description."""
+class Part(NamedTuple):
+    """What a module adds to the description.
+
+    Attributes:
+        bodies: the types that read bodies, described by their names.
+        schemas: of answers, by name.
+        paths: see ``call``.
+    """
+
+    bodies: tuple[type[msgspec.Struct], ...]
+    schemas: dict[str, Any]
+    paths: dict[str, Any]
+
+
+def document(conf: Settings, *parts: Part) -> dict[str, Any]:
+    """The whole description: the core's, and what else is handed in."""
     bodies = (
         api.SealedByClient,
         api.SealedByServer,
@@ -133,19 +148,15 @@ def document(conf: Settings) -> dict[str, Any]:
         api.Open,
         api.Nothing,
         Problem,
+        *(body for part in parts for body in part.bodies),
     )
     _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
     schemas["Problem"]["properties"]["type"] = {"enum": sorted(KINDS)}
     schemas |= {"State": STATE, "Created": CREATED, "Opened": OPENED, "Envelope": ENVELOPE, "Asked": ASKED}
-    ref = {name: {"$ref": f"#/components/schemas/{name}"} for name in schemas}
-    either = {"oneOf": [ref["SealedByClient"], ref["SealedByServer"]]}
-    secret, ask = "/api/v1/secrets/{id}", "/api/v1/requests/{id}"
-
-    def call(
-        what: str, ok: int, answer: str | None, errors: str, *, body: Any = None, **more: Any
-    ) -> dict[str, Any]:
-        return _call(what, ok, ref[answer] if answer else None, errors, ref["Problem"], body=body, **more)
-
+    paths = _paths()
+    for part in parts:
+        schemas |= part.schemas
+        paths |= part.paths
     return {
         "openapi": "3.1.0",
         "info": {
@@ -155,129 +166,7 @@ def document(conf: Settings) -> dict[str, Any]:
             "(docs/format.md), times RFC 3339 in UTC, durations whole seconds.",
         },
         "servers": [{"url": conf.base_url}],
-        "paths": {
-            "/api/v1/secrets": {
-                "post": call(
-                    "Store an envelope, or let the server seal a secret.",
-                    201,
-                    "Created",
-                    "400 401 403 409 413 415 422 429 503",
-                    body=either,
-                    parameters=[KEY, API_KEY],
-                )
-            },
-            secret: {
-                "get": call(
-                    "How a secret stands; consumes nothing. For the holder of the link or of the receipt.",
-                    200,
-                    "State",
-                    "401 404 503",
-                    parameters=[ID],
-                    bearer=True,
-                )
-            },
-            f"{secret}/claim": {
-                "post": call(
-                    "The one opening, for the link's holder; answers to requests also take an agent's token.",
-                    200,
-                    "Envelope",
-                    "400 401 403 404 409 410 413 415 422 423 429 503",
-                    body=ref["Claim"],
-                    optional=True,
-                    parameters=[ID, KEY, API_KEY],
-                    bearer=True,
-                )
-            },
-            f"{secret}/done": {
-                "post": call(
-                    "The claimant has it: nobody can fetch it again. With the Idempotency-Key of the claim.",
-                    204,
-                    None,
-                    "400 401 404 409 410 413 415 422 503",
-                    body=ref["Nothing"],
-                    optional=True,
-                    parameters=[ID, KEY | {"required": True}],
-                    bearer=True,
-                )
-            },
-            f"{secret}/report": {
-                "post": call(
-                    "That was not me: once, and only when opened. For the link's holder.",
-                    200,
-                    "State",
-                    "400 401 404 409 413 415 422 503",
-                    body=ref["Nothing"],
-                    optional=True,
-                    parameters=[ID],
-                    bearer=True,
-                )
-            },
-            f"{secret}/revoke": {
-                "post": call(
-                    "End it unread. For the sender, with the receipt token.",
-                    200,
-                    "State",
-                    "400 401 404 410 413 415 422 503",
-                    body=ref["Nothing"],
-                    optional=True,
-                    parameters=[ID],
-                    bearer=True,
-                )
-            },
-            f"{secret}/unlock": {
-                "post": call(
-                    "Give all tries back. For the sender, with the receipt token.",
-                    200,
-                    "State",
-                    "400 401 404 409 410 413 415 422 503",
-                    body=ref["Nothing"],
-                    optional=True,
-                    parameters=[ID],
-                    bearer=True,
-                )
-            },
-            "/api/v1/open": {
-                "post": call(
-                    "Open a link on the server, for scripts: link, secret and password pass through it.",
-                    200,
-                    "Opened",
-                    "400 401 403 404 409 410 413 415 422 423 429 503",
-                    body=ref["Open"],
-                    parameters=[KEY, API_KEY],
-                )
-            },
-            "/api/v1/requests": {
-                "post": call(
-                    "Ask somebody for a secret. For staff.",
-                    201,
-                    "Created",
-                    "400 401 403 409 413 415 422 429 503",
-                    body=ref["NewRequest"],
-                    parameters=[API_KEY | {"required": True}],
-                )
-            },
-            ask: {
-                "get": call(
-                    "What is asked. For the holder of the request link.",
-                    200,
-                    "Asked",
-                    "401 404 503",
-                    parameters=[ID],
-                    bearer=True,
-                )
-            },
-            f"{ask}/answer": {
-                "post": call(
-                    "The one answer, sealed to the agent's link.",
-                    201,
-                    "State",
-                    "400 401 404 409 410 413 415 422 503",
-                    body=ref["Answer"],
-                    parameters=[ID],
-                    bearer=True,
-                )
-            },
-        },
+        "paths": paths,
         "components": {
             "schemas": schemas,
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -285,9 +174,182 @@ def document(conf: Settings) -> dict[str, Any]:
     }
 
 
-def install(app: Flask, conf: Settings) -> None:
+def _paths() -> dict[str, Any]:
+    either = {"oneOf": [ref("SealedByClient"), ref("SealedByServer")]}
+    secret, ask = "/api/v1/secrets/{id}", "/api/v1/requests/{id}"
+    return {
+        "/api/v1/secrets": {
+            "post": call(
+                "Store an envelope, or let the server seal a secret.",
+                201,
+                "Created",
+                "400 401 403 409 413 415 422 429 503",
+                body=either,
+                parameters=[KEY, API_KEY],
+            )
+        },
+        secret: {
+            "get": call(
+                "How a secret stands; consumes nothing. For the holder of the link or of the receipt.",
+                200,
+                "State",
+                "401 404 503",
+                parameters=[ID],
+                bearer=True,
+            )
+        },
+        f"{secret}/claim": {
+            "post": call(
+                "The one opening, for the link's holder; answers to requests also take an agent's token.",
+                200,
+                "Envelope",
+                "400 401 403 404 409 410 413 415 422 423 429 503",
+                body=ref("Claim"),
+                optional=True,
+                parameters=[ID, KEY, API_KEY],
+                bearer=True,
+            )
+        },
+        f"{secret}/done": {
+            "post": call(
+                "The claimant has it: nobody can fetch it again. With the Idempotency-Key of the claim.",
+                204,
+                None,
+                "400 401 404 409 410 413 415 422 503",
+                body=ref("Nothing"),
+                optional=True,
+                parameters=[ID, KEY | {"required": True}],
+                bearer=True,
+            )
+        },
+        f"{secret}/report": {
+            "post": call(
+                "That was not me: once, and only when opened. For the link's holder.",
+                200,
+                "State",
+                "400 401 404 409 413 415 422 503",
+                body=ref("Nothing"),
+                optional=True,
+                parameters=[ID],
+                bearer=True,
+            )
+        },
+        f"{secret}/revoke": {
+            "post": call(
+                "End it unread. For the sender, with the receipt token.",
+                200,
+                "State",
+                "400 401 404 410 413 415 422 503",
+                body=ref("Nothing"),
+                optional=True,
+                parameters=[ID],
+                bearer=True,
+            )
+        },
+        f"{secret}/unlock": {
+            "post": call(
+                "Give all tries back. For the sender, with the receipt token.",
+                200,
+                "State",
+                "400 401 404 409 410 413 415 422 503",
+                body=ref("Nothing"),
+                optional=True,
+                parameters=[ID],
+                bearer=True,
+            )
+        },
+        "/api/v1/open": {
+            "post": call(
+                "Open a link on the server, for scripts: link, secret and password pass through it.",
+                200,
+                "Opened",
+                "400 401 403 404 409 410 413 415 422 423 429 503",
+                body=ref("Open"),
+                parameters=[KEY, API_KEY],
+            )
+        },
+        "/api/v1/requests": {
+            "post": call(
+                "Ask somebody for a secret. For staff.",
+                201,
+                "Created",
+                "400 401 403 409 413 415 422 429 503",
+                body=ref("NewRequest"),
+                parameters=[API_KEY | {"required": True}],
+            )
+        },
+        ask: {
+            "get": call(
+                "What is asked. For the holder of the request link.",
+                200,
+                "Asked",
+                "401 404 503",
+                parameters=[ID],
+                bearer=True,
+            )
+        },
+        f"{ask}/answer": {
+            "post": call(
+                "The one answer, sealed to the agent's link.",
+                201,
+                "State",
+                "400 401 404 409 410 413 415 422 503",
+                body=ref("Answer"),
+                parameters=[ID],
+                bearer=True,
+            )
+        },
+    }
+
+
+def ref(name: str) -> dict[str, Any]:
+    """A schema of this name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def call(
+    what: str,
+    ok: int,
+    answer: str | None,
+    errors: str,
+    *,
+    body: Any = None,
+    optional: bool = False,
+    parameters: list[Any],
+    bearer: bool = False,
+) -> dict[str, Any]:
+    """A call and its answers.
+
+    Args:
+        what: in a sentence.
+        ok: the status when all goes well, and
+        answer: the schema of what comes with it; None for nothing.
+        errors: the statuses of the problems there may be, apart by spaces.
+        body: its schema; ``optional`` where it may be left out.
+        bearer: whether it takes a secret's token.
+    """
+    found: dict[str, Any] = {
+        "summary": what,
+        "parameters": parameters,
+        "responses": {str(ok): {"description": "done"}},
+    }
+    if answer is not None:
+        found["responses"][str(ok)]["content"] = {"application/json": {"schema": ref(answer)}}
+    for status in errors.split():
+        found["responses"][status] = {
+            "description": "problem",
+            "content": {PROBLEM: {"schema": ref("Problem")}},
+        }
+    if body is not None:
+        found["requestBody"] = {"required": not optional, "content": {"application/json": {"schema": body}}}
+    if bearer:
+        found["security"] = [{"token": []}]
+    return found
+
+
+def install(app: Flask, conf: Settings, *parts: Part) -> None:
     """Serve the description at ``/api/v1/openapi.json`` and a page to read it at ``/api``."""
-    described = document(conf)
+    described = document(conf, *parts)
     encoded = msgspec.json.encode(described)
 
     @app.get("/api/v1/openapi.json")
@@ -299,31 +361,3 @@ def install(app: Flask, conf: Settings) -> None:
     def openapi_page() -> str:
         """The description as a page."""
         return render_template("api.html", paths=described["paths"], schemas=described["components"]["schemas"])
-
-
-def _call(
-    what: str,
-    ok: int,
-    answer: Any,
-    errors: str,
-    problem: Any,
-    *,
-    body: Any = None,
-    optional: bool = False,
-    parameters: list[Any],
-    bearer: bool = False,
-) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "summary": what,
-        "parameters": parameters,
-        "responses": {str(ok): {"description": "done"}},
-    }
-    if answer is not None:
-        found["responses"][str(ok)]["content"] = {"application/json": {"schema": answer}}
-    for status in errors.split():
-        found["responses"][status] = {"description": "problem", "content": {PROBLEM: {"schema": problem}}}
-    if body is not None:
-        found["requestBody"] = {"required": not optional, "content": {"application/json": {"schema": body}}}
-    if bearer:
-        found["security"] = [{"token": []}]
-    return found

@@ -16,8 +16,8 @@ from flask import Blueprint, Response, redirect, render_template, request, url_f
 from werkzeug.wrappers import Response as AnyResponse
 
 from .. import serverside
-from ..envelope import TRAILING, Payload, derive_handles, read_request_link, unb64
-from ..errors import N_, BadRequestLink, Conflict, Damaged, Forbidden, Invalid, NotFound
+from ..envelope import TRAILING, Payload, derive_handles, unb64
+from ..errors import N_, Conflict, Damaged, Forbidden, Invalid, NotFound
 from ..serverside import Wish
 from ..settings import duration
 from . import theme as themes
@@ -46,13 +46,6 @@ The part after # never reaches this server, so curl has to send the whole link:
 The answer is the secret, byte for byte; the link works once. With a password add -F 'password=<file'.
 Here the server opens it. To keep link and secret from the server, use the page in a browser or
 'secretsvc open'.
-"""
-HOW_TO_ANSWER = """\
-Somebody asks you for a secret. Hand it in with the whole request link:
-
-    curl -F 'link=<link' -F 'secret=<-' {url}/r < file
-
-Here the server seals it. To keep it from the server, use the page in a browser.
 """
 ALTERED = N_("A program on the way has altered this link: put # in place of %23 and open it again.")
 # What a repeated create hears when its secret has ended meanwhile.
@@ -97,7 +90,7 @@ def create_page() -> Response | str:
     """The page, or for curl how to use it."""
     here = service()
     if not wants_page():
-        return _text(HOW_TO_CREATE.format(url=here.settings.base_url))
+        return plain_text(HOW_TO_CREATE.format(url=here.settings.base_url))
     return _page(
         "create.html",
         choices=[(seconds, gettext(words)) for seconds, words in CHOICES],
@@ -121,7 +114,7 @@ def create() -> Response | tuple[str, int]:
     sealed = serverside.create(
         here.vault,
         Wish(
-            _payload(form),
+            payload_of(form),
             _duration(text_of(form, "expires")) or here.settings.default_expires_in,
             password=password,
             language=_language(text_of(form, "language")),
@@ -137,7 +130,7 @@ def create() -> Response | tuple[str, int]:
         raise Conflict(ENDED_BEFORE[view.state])
     link = format_link_of(here, sealed.key)
     if "plain" in form or not wants_page():
-        return _text(link + "\n", 201)
+        return plain_text(link + "\n", 201)
     return render_template(
         "created.html",
         link=link,
@@ -153,14 +146,14 @@ def open_page() -> Response | str:
     """The page to paste a link into, or for curl how to open it.  Opens nothing."""
     here = service()
     if not wants_page():
-        return _text(HOW_TO_OPEN.format(url=here.settings.base_url))
+        return plain_text(HOW_TO_OPEN.format(url=here.settings.base_url))
     return _open_page(arrived=request.path == "/s")
 
 
 @pages.post("/s")
 def post_to_link() -> Response:
     """What the readers of an older service do: the key did not come along, so say what to do."""
-    return _text(POST_TO_LINK.format(url=service().settings.base_url), 422)
+    return plain_text(POST_TO_LINK.format(url=service().settings.base_url), 422)
 
 
 @pages.post("/open")
@@ -197,7 +190,7 @@ def open_() -> Response | str:
 def receipt_page() -> Response | str:
     """The page to paste a receipt link into."""
     if not wants_page():
-        return _text("This is a sender's receipt. 'secretsvc state' and 'secretsvc revoke' read it.\n")
+        return plain_text("This is a sender's receipt. 'secretsvc state' and 'secretsvc revoke' read it.\n")
     return _page("receipt.html", view=None, receipt="")
 
 
@@ -216,38 +209,12 @@ def receipt() -> Response | str:
     if action and not (ended and wants_page()):  # a page shows the end, and does not complain about it
         view = getattr(here.vault, action)(look)
     if "plain" in form or not wants_page():
-        return _text("".join(f"{name}: {value}\n" for name, value in shown(view).items()))
+        return plain_text("".join(f"{name}: {value}\n" for name, value in shown(view).items()))
     return render_template("receipt.html", view=view, receipt=link)
-
-
-@pages.get("/r")
-def request_page() -> Response | str:
-    """The page to answer a request on, or for curl how."""
-    if not wants_page():
-        return _text(HOW_TO_ANSWER.format(url=service().settings.base_url))
-    return _page("request.html")
-
-
-@pages.post("/r")
-def answer_request() -> Response | tuple[str, int]:
-    """Seal the answer to a request here, for those who cannot."""
-    here = service()
-    form = read_form("link", "secret", "file", "plain", "newlines")
-    try:
-        asked = read_request_link(text_of(form, "link"))
-    except BadRequestLink as error:
-        raise Damaged(error.detail, field="link") from None
-    look = here.vault.look(asked.id, asked.answer_token(), "answerer")
-    serverside.answer(here.vault, look, asked, _payload(form), max_bytes=here.settings.max_secret_bytes)
-    if "plain" in form or not wants_page():
-        return _text("Handed in.\n", 201)
-    return _page("handed_in.html"), 201
 
 
 @pages.get("/s#<path:rest>")
 @pages.get("/s%23<path:rest>")
-@pages.get("/r#<path:rest>")
-@pages.get("/r%23<path:rest>")
 @pages.get("/receipt#<path:rest>")
 @pages.get("/receipt%23<path:rest>")
 def altered_link(rest: str) -> Response | tuple[str, int]:
@@ -259,8 +226,6 @@ def altered_link(rest: str) -> Response | tuple[str, int]:
         raise Damaged(ALTERED)
     if request.path.startswith("/receipt"):
         return _page("receipt.html", view=None, receipt=""), 400
-    if request.path.startswith("/r"):
-        return _page("request.html", altered=gettext(ALTERED)), 400
     return _open_page(arrived=True, altered=gettext(ALTERED)), 400
 
 
@@ -269,7 +234,7 @@ def help() -> Response | str:
     """How it works, why, and for whom."""
     if not wants_page():
         url = service().settings.base_url
-        return _text(HOW_TO_CREATE.format(url=url) + "\n" + HOW_TO_OPEN.format(url=url))
+        return plain_text(HOW_TO_CREATE.format(url=url) + "\n" + HOW_TO_OPEN.format(url=url))
     return _page("help.html")
 
 
@@ -302,7 +267,7 @@ def logo() -> Response:
 @pages.get("/healthz")
 def healthz() -> Response:
     """The process answers."""
-    return _text("ok\n")
+    return plain_text("ok\n")
 
 
 @pages.get("/readyz")
@@ -313,7 +278,7 @@ def readyz() -> Response:
         name: "ok" if up == of else f"{up} of {of}" if up else "unavailable" for name, (up, of) in found.items()
     }
     text = "".join(f"{name}: {word}\n" for name, word in words.items())
-    return _text(text, 200 if all(up for up, _ in found.values()) else 503)
+    return plain_text(text, 200 if all(up for up, _ in found.values()) else 503)
 
 
 @pages.get("/.well-known/security.txt")
@@ -321,9 +286,9 @@ def security_txt() -> Response | AnyResponse:
     """Whom to tell about a hole (RFC 9116), where the operator has set a contact."""
     contact = service().settings.security_contact
     if not contact:
-        return _text("The operator of this service has not set a security contact.\n", 404)
+        return plain_text("The operator of this service has not set a security contact.\n", 404)
     expires = rfc3339(time.time() + 365 * 86_400)
-    return _text(f"Contact: {contact}\nExpires: {expires}\n")
+    return plain_text(f"Contact: {contact}\nExpires: {expires}\n")
 
 
 @pages.get("/favicon.ico")
@@ -358,7 +323,7 @@ def _report(key: bytes, action: str, *, plain: bool) -> Response | str:
     handles = derive_handles(key)
     view = here.vault.report(here.vault.look(handles.id, handles.token, "link"))
     if plain or not wants_page():
-        return _text("".join(f"{name}: {value}\n" for name, value in shown(view).items()))
+        return plain_text("".join(f"{name}: {value}\n" for name, value in shown(view).items()))
     return _page("reported.html")
 
 
@@ -368,7 +333,12 @@ def _up() -> dict[str, tuple[int, int]]:
     return {"store": (int(here.store.node.is_up()), 1), "ledger": here.ledger.up()}
 
 
-def _payload(form: dict[str, Part]) -> Payload:
+def payload_of(form: dict[str, Part]) -> Payload:
+    """The secret in a form: a text, or a file with its name.
+
+    Raises:
+        Invalid: neither, or both.
+    """
     given = [name for name in ("secret", "file") if name in form and form[name].content]
     if not given:
         raise Invalid(("secret", N_("There is nothing in it.")))
@@ -416,7 +386,8 @@ def _receipt_parts(link: str) -> tuple[bytes, bytes]:
     return raw[:16], raw[16:]
 
 
-def _text(text: str, status: int = 200) -> Response:
+def plain_text(text: str, status: int = 200) -> Response:
+    """A text, for whoever asks for no page."""
     return Response(text, status, mimetype="text/plain")
 
 

@@ -4,7 +4,7 @@ import { b64 } from "./envelope.js";
 const DELAYS = [1, 2, 4, 8];  // seconds before each repeat
 const PATIENCE = 20_000;  // milliseconds without a byte
 const SLOWEST = 8;  // bytes a millisecond, of what is sent
-const REFUSED = ["store-unavailable", "busy", "rate-limited"];  // nothing was done
+const REFUSED = ["store-unavailable", "desk-unavailable", "busy", "rate-limited"];  // nothing was done
 const UNCLEAR = ["unreachable", "ledger-unavailable"];  // it may have been done
 
 // What the service answered instead; `type` is one of its stable words, or `unreachable`.
@@ -14,6 +14,7 @@ export class Problem extends Error {
     this.type = type;
     this.endedAt = body.ended_at;
     this.triesLeft = body.tries_left;
+    this.errors = body.errors ?? [];
     this.wait = wait;
   }
 }

@@ -19,13 +19,20 @@ export function bindCopy(root, onCopy = () => {}) {
 
 async function copy(source) {
   try {
-    await navigator.clipboard.writeText(source.copied ?? source.textContent);
+    const text = source.copied ?? source.textContent;
+    await (source.rich ? copyRich(text, source.rich) : navigator.clipboard.writeText(text));
     return true;
   } catch {
     select(source);  // refused, or not there without https: marked, it is one key press away
     return false;
   }
 }
+
+// As a text with markup for programs that take one, and plain for those that do not.
+const copyRich = (plain, html) => navigator.clipboard.write([new ClipboardItem({
+  "text/plain": new Blob([plain], { type: "text/plain" }),
+  "text/html": new Blob([html], { type: "text/html" }),
+})]);
 
 function select(source) {
   getSelection().selectAllChildren(source);

@@ -56,6 +56,12 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+// A module that is fetched only when it is wanted: what the page says of it has it checked.
+export function extra(module) {
+  document.head.append($("extras").content);
+  return import(module);
+}
+
 // A button that is busy stays where it is, and says so.
 export async function busy(button, work) {
   if (button.ariaBusy) return;

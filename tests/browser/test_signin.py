@@ -106,6 +106,18 @@ def test_a_one_time_link_waits_in_the_form_and_not_in_the_address(
     expect(page.locator("#link")).to_have_value("")
 
 
+def test_switching_the_language_keeps_the_link_and_the_way(visitor: Callable[..., Page], desk: Desk) -> None:
+    page, address = visitor(), desk.link
+    page.goto(address.replace("#", "?next=/desk/organisations#"))
+    page.get_by_role("link", name="Deutsch").click()
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    expect(page.locator("#link")).to_have_value(address.partition("#")[2])
+    assert page.evaluate(PARTS)[2] == ""
+    with page.expect_navigation(url="**/desk/organisations"):
+        page.locator("form.card button").click()
+    assert desk.sessions.find(session(page)["value"]) == ANNA
+
+
 def test_an_altered_link_leaves_the_address_and_still_works(
     visitor: Callable[..., Page], desk: Desk, trouble: Trouble
 ) -> None:

@@ -14,7 +14,7 @@ from tests.harness import ROOT
 VECTORS = ROOT / "tests" / "vectors"
 RUNNER = ROOT / "tests" / "js" / "vectors.mjs"
 RUN = """async ([folder, ...texts]) => {
-  const envelope = await import(`${folder}/js/envelope.js`);
+  const envelope = { ...await import(`${folder}/js/envelope.js`), ...await import(`${folder}/js/answers.js`) };
   const { runVectors } = await import(`${folder}/js/vectors.mjs`);
   const [v1, own, refusals] = texts.map((text) => JSON.parse(text));
   return await runVectors(envelope, { v1, own, refusals });

@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { OPERATIONS } from "./vectors.mjs";
 
 globalThis.crypto ??= webcrypto; // Node 18 has it under this name only
-const envelope = await import("../../static/js/envelope.js");
+const envelope = { ...await import("../../static/js/envelope.js"), ...await import("../../static/js/answers.js") };
 const { b64, unb64 } = envelope;
 
 const described = ({ content, name, type }) => ({ content: b64(content), name, type });

@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { COUNTS, cases } from "./vectors.mjs";
 
 globalThis.crypto ??= webcrypto; // Node 18 has it under this name only
-const envelope = await import("../../static/js/envelope.js");
+const envelope = { ...await import("../../static/js/envelope.js"), ...await import("../../static/js/answers.js") };
 
 const { FormatError, Payload, b64, unb64 } = envelope;
 const KEY = Uint8Array.from({ length: 32 }, (_, at) => at);

@@ -73,9 +73,11 @@ def test_missing_node_fails_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_python_and_javascript_have_the_same_names() -> None:
-    code = "import(process.argv[1]).then((module) => console.log(JSON.stringify(Object.keys(module))))"
-    url = (ROOT / "static" / "js" / "envelope.js").as_uri()
-    found = subprocess.run([node(), "-e", code, url], capture_output=True, text=True, check=True)
+    code = """Promise.all(process.argv.slice(1).map((url) => import(url))).then((modules) => (
+      console.log(JSON.stringify(modules.flatMap((module) => Object.keys(module))))
+    ))"""
+    urls = [(ROOT / "static" / "js" / name).as_uri() for name in ("envelope.js", "answers.js")]
+    found = subprocess.run([node(), "-e", code, *urls], capture_output=True, text=True, check=True)
     names = set(json.loads(found.stdout))
     in_camel_case = {re.sub(r"_(\w)", lambda letter: letter[1].upper(), name) for name in envelope.__all__}
     assert in_camel_case - names == ONLY_PYTHON

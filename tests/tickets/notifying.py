@@ -35,7 +35,7 @@ account = "{BOT}"
 organisation_field = "{ORGANISATION_FIELD}"
 package_field = "{PACKAGE_FIELD}"
 timeout = 1.5
-settles = 6
+settles = 9
 """
     )
     return path
@@ -71,6 +71,9 @@ def notifying(backs: Backends, folder: Path, config: Path) -> Iterator[Process]:
     found.start()
     try:
         yield found
+    except AssertionError as error:
+        error.add_note(found.log.read_text()[-3000:])
+        raise
     finally:
         if found.process is not None and found.process.poll() is None:
             found.end(signal.SIGKILL)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import quopri
 import secrets
 import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +21,12 @@ from secretsvc.tickets.web.module import Module
 from tests.harness import Backends, InProcess, Secret, wait_until
 from tests.tickets.notifying import notifying, write_config
 from tests.tickets.rt.instance import RT
+
+NOTES = """
+SELECT attachment.Content, attachment.ContentEncoding FROM Attachments attachment
+JOIN Transactions change ON attachment.TransactionId = change.id
+WHERE change.ObjectType = 'RT::Ticket' AND change.ObjectId = ? AND change.Type = 'Comment'
+"""
 
 
 class Desk:
@@ -47,7 +56,12 @@ class Desk:
         )
 
     def told(self, number: str) -> Counter[str]:
-        return Counter(line for _, text in self.rt.notes(number) for line in text.strip().splitlines())
+        """The lines in the notes, from the tracker's own files: REST would take it a second each time."""
+        with contextlib.closing(sqlite3.connect(self.rt.folder / "rt.sqlite", timeout=20)) as files:
+            texts = files.execute(NOTES, (int(number),)).fetchall()
+        decoders = {"quoted-printable": lambda text: quopri.decodestring(text).decode(), "none": str}
+        whole = [decoders[encoding](text) for text, encoding in texts]
+        return Counter(line for text in whole for line in text.strip().splitlines())
 
 
 @pytest.fixture
@@ -64,8 +78,8 @@ def test_what_became_of_a_link_stands_in_the_ticket_and_the_customer_sees_nothin
         wait_until(lambda: sum(desk.told(number).values()) == 1)
         assert secret.claim(desk.here).status == 200
         assert secret.call(desk.here, "report").status == 200
-        wait_until(lambda: sum(desk.told(number).values()) == 3)
-    assert desk.told(number) == desk.expected(number)
+        wait_until(lambda: desk.told(number) == desk.expected(number))
+    assert sum(desk.told(number).values()) == 3
     assert rt.written(number, "Comment", "kim@kunde.example") == []
     seen = repr(rt.notes(number))
     for word in (secret.id, secret.token, secret.link, secret.receipt_token):
@@ -137,16 +151,23 @@ def test_a_note_that_was_on_its_way_when_the_tracker_hung_is_not_written_twice(
 def test_a_killed_tracker_and_a_killed_notifier_lose_and_double_nothing(
     desk: Desk, backs: Backends, tmp_path: Path, rt: RT, *, full: bool, say: Callable[[str], None]
 ) -> None:
-    tickets, each = (40, 5) if full else (20, 5)
+    tickets, each = (40, 5) if full else (10, 5)
     numbers = [rt.create(f"kill {n}") for n in range(tickets)]
     killed = Counter[str]()
     with notifying(backs, tmp_path, desk.config) as notifier:
         for turn, number in enumerate(numbers):
+            hangs, written = turn % 5 == 3, notifier.log.stat().st_size
+            if hangs:
+                rt.pause()
             one, two = desk.send(number), desk.send(number)
             assert one.claim(desk.here).status == 200
             assert two.claim(desk.here).status == 200
             desk.send(number)
-            if turn % 5 == 2:
+            if hangs:
+                wait_until(lambda written=written: notifier.log.stat().st_size > written)
+                rt.resume()
+                killed["tracker hung"] += 1
+            elif turn % 5 == 2:
                 rt.kill()
                 rt.start()
                 killed["tracker"] += 1
@@ -154,12 +175,8 @@ def test_a_killed_tracker_and_a_killed_notifier_lose_and_double_nothing(
                 notifier.end(signal.SIGKILL)
                 notifier.start()
                 killed["notifier"] += 1
-            elif turn % 10 == 8:
-                rt.pause()
-                wait_until(lambda: True)
-                rt.resume()
         wait_until(lambda: all(desk.told(n) == desk.expected(n) for n in numbers), 180)
     told = sum((desk.told(n) for n in numbers), Counter[str]())
     assert sum(told.values()) == tickets * each
     assert max(told.values()) == 1
-    say(f"{sum(told.values())} events, {dict(killed)} killed: 0 lost, 0 doubled")
+    say(f"{sum(told.values())} events, {dict(killed)} killed or hung: 0 lost, 0 doubled")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import secretsvc
+import secretsvc.tickets
 from tests.harness import ROOT
 
 PACKAGE = ROOT / "secretsvc"
@@ -46,6 +47,19 @@ def imports(path: Path) -> set[str]:
 
 def test_the_map_names_every_module() -> None:
     assert {place(path) for path in MODULES} == set(ORDER)
+
+
+def test_the_tickets_have_a_map_of_their_own_and_keep_to_it() -> None:
+    order = re.findall(r"^``(\w+)``", secretsvc.tickets.__doc__ or "", re.M)
+    folder = PACKAGE / "tickets"
+    paths = [path for path in MODULES if folder in path.parents]
+    assert {path.relative_to(folder).with_suffix("").parts[0] for path in paths} == set(order)
+    for path in paths:
+        mine = path.relative_to(folder).with_suffix("").parts[0]
+        for name in imports(path):
+            used = name.removeprefix("secretsvc.tickets.").split(".")[0]
+            if name.startswith("secretsvc.tickets.") and used in order and used != mine:
+                assert order.index(used) < order.index(mine), f"{path.name} uses {name}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -100,7 +100,7 @@ class Asked:
             "id": b64(handles.id),
             "token": b64(handles.token),
             "answer_token": b64(request.answer_token()),
-            "form": "root-access",
+            "form": "text",
             "expires_in": 3600,
             **more,
         }

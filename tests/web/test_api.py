@@ -940,7 +940,7 @@ def test_a_request_from_asking_to_collecting(here: InProcess, backs: Backends) -
     found = here.get(f"/api/v1/requests/{asked.id}", **asked.answerer)
     assert found.status == 200
     assert set(found.json) == {"form", "language", "expires_at", "label", "state"}
-    assert (found.json["form"], found.json["language"]) == ("root-access", "de")
+    assert (found.json["form"], found.json["language"]) == ("text", "de")
     assert (found.json["label"], found.json["state"]) == ("T-7", "waiting")
 
     state = here.get(f"/api/v1/secrets/{asked.id}", **asked.holder).json
@@ -1034,7 +1034,7 @@ def test_a_request_made_again_is_the_same(here: InProcess) -> None:
     first, second = here.post("/api/v1/requests", body, agent), here.post("/api/v1/requests", body, agent)
     assert (first.status, second.status) == (201, 201)
     assert first.json == second.json
-    is_problem(here.post("/api/v1/requests", body | {"form": "ftp"}, agent), 409, "conflict")
+    is_problem(here.post("/api/v1/requests", body | {"form": "file"}, agent), 409, "conflict")
 
 
 # --- Idempotency-Key -----------------------------------------------------------------------------------

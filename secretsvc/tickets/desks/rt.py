@@ -3,6 +3,10 @@
 Known traps: only the search form tells a requestor's organisation; a note to a ticket that is not there, or not
 for us, is 400 "Permission Denied"; notes have no id, so they are found by their subject; a search knows neither
 merged nor deleted tickets.
+
+Rights our account needs in the queue: SeeQueue, ShowTicket, ShowTicketComments, CommentOnTicket, ReplyToTicket,
+SeeCustomField; for orders CreateTicket and SetInitialCustomField too, without which Request Tracker drops the
+organisation and says nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +19,9 @@ import msgspec
 from ...errors import TicketGone
 from .. import config
 from ..model import Hint, NewTicket, Note, Status, Ticket
-from .calls import Calls, Refused, language_of, numbered, shaped, tag, tagged, when
+from .calls import Calls, Refused, shaped
 from .signatures import check_standard, standard_keys
+from .words import language_of, numbered, tag, tagged, when
 
 SUBJECT = 200  # characters that Request Tracker keeps
 _FIELDS = {

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from ...errors import HookRefused, Misconfigured
 from ..config import secrets
-from .calls import when
+from .words import when
 
 TOLERANCE = 300  # seconds that a signed time may be off
 

@@ -12,8 +12,9 @@ import msgspec
 from ...errors import TicketGone
 from .. import config
 from ..model import Hint, NewTicket, Note, Status, Ticket
-from .calls import Calls, language_of, numbered, shaped, tag, tagged, when
+from .calls import Calls, shaped
 from .signatures import check_zammad, plain_keys
+from .words import language_of, numbered, tag, tagged, when
 
 TITLE = 250  # characters
 CLOSED_TYPE = 5  # of states that end a ticket for now

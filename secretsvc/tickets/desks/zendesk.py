@@ -5,8 +5,6 @@ Comments are made by updating the ticket; a closed ticket refuses that with 422,
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -16,19 +14,15 @@ import msgspec
 from ...errors import TicketClosed, TicketGone
 from .. import config
 from ..model import Hint, NewTicket, Note, Status, Ticket
-from .calls import Calls, Refused, ended, ends, language_of, numbered, shaped
+from .calls import Calls, Refused, shaped
+from .client_tokens import ClientTokens
 from .signatures import check_zendesk, plain_keys
+from .words import ended, ends, language_of, numbered
 
 SCOPE = "tickets:read tickets:write organizations:read users:read"
-TOKEN_SECONDS = 1800  # how long a token is used that does not say how long it may be
 PAGES = 50  # a ticket has 5,000 comments at most
 _TICKET = "/api/v2/tickets/{}"
 _STATUS: dict[str, Status] = {"solved": "solved", "closed": "closed", "deleted": "closed"}
-
-
-class _Token(msgspec.Struct):
-    access_token: str
-    expires_in: float | None = None
 
 
 class _Field(msgspec.Struct):
@@ -114,12 +108,10 @@ class ZendeskDesk:
         self.name = name
         self.settles = conf.settles
         self._conf = conf
-        self._secret = config.secret(conf.client_secret_file, f"{place}.client_secret_file")
+        secret = config.secret(conf.client_secret_file, f"{place}.client_secret_file")
         self._keys = plain_keys(conf.webhook_secret_file, f"{place}.webhook_secret_file")
         self._calls = Calls(name, conf.url, seconds=conf.timeout, ca_file=conf.ca_file)
-        self._lock = threading.Lock()
-        self._token = ""
-        self._token_until = 0.0  # by the monotonic clock
+        self._tokens = ClientTokens(self._calls, "/oauth/tokens", conf.client_id, secret, SCOPE)
 
     def __repr__(self) -> str:
         return f"ZendeskDesk({self.name!r})"
@@ -230,30 +222,14 @@ class ZendeskDesk:
 
     def _call(self, method: str, route: str, *parts: str | int, **more: Any) -> Any:
         """A call with a token that is valid, and once again with a new one if it was not."""
-        token = self._bearer("")
+        token = self._tokens.token()
         try:
             return self._calls(method, route, *parts, headers={"Authorization": f"Bearer {token}"}, **more)
         except Refused as error:
             if error.status != 401:
                 raise
-        token = self._bearer(token)
+        token = self._tokens.token(refused=token)
         return self._calls(method, route, *parts, headers={"Authorization": f"Bearer {token}"}, **more)
-
-    def _bearer(self, refused: str) -> str:
-        """A token; another one than the one that was refused."""
-        with self._lock:
-            if not self._token or self._token == refused or time.monotonic() > self._token_until:
-                body = {
-                    "grant_type": "client_credentials",
-                    "client_id": self._conf.client_id,
-                    "client_secret": self._secret,
-                    "scope": SCOPE,
-                }
-                answer = shaped(self._calls("POST", "/oauth/tokens", headers={}, body=body), _Token)
-                seconds = TOKEN_SECONDS if answer.expires_in is None else answer.expires_in
-                self._token = answer.access_token
-                self._token_until = time.monotonic() + seconds - min(60, seconds / 2)
-            return self._token
 
 
 def _closed(error: Refused) -> bool:

@@ -20,11 +20,11 @@ from ..forms import Form
 from ..model import Note, Reference
 from ..orders import Order
 from ..service import Entry, Page
+from .lists import listed
 from .module import module
 
 tickets_api = Blueprint("tickets_api", __name__)
 API = "/api/v1"
-PER_PAGE = 100
 
 Language = Literal["de", "en"]
 Text = Annotated[str, Meta(min_length=1, max_length=20_000)]
@@ -237,28 +237,11 @@ def organisation_links() -> Response:
     """The links of an organisation's tickets, a page at a time; ``?organisation=…&state=…&kind=…&page=…``."""
     here = module()
     person = here.person()
-    name = request.args.get("organisation", "")
-    state, kind = request.args.get("state", ""), request.args.get("kind", "")
-    if state not in ("", "waiting", "sealed", "locked", "opened", "revoked", "expired"):
-        raise Invalid(("state", N_("Expected one of the states of a secret.")))
-    if kind not in ("", "secret", "request"):
-        raise Invalid(("kind", N_("Expected secret or request.")))
-    page = request.args.get("page", "1")
-    if not page.isascii() or not page.isdigit() or not 1 <= int(page) <= 10_000:
-        raise Invalid(("page", N_("Expected a number from 1.")))
-    rows: list[dict[str, Any]] = []
-    skipped, more = (int(page) - 1) * PER_PAGE, False
-    for where, _, found in here.tickets.listed(person, name):
-        if (state and found.progress.state != state) or (kind and found.link.kind != kind):
-            continue
-        if skipped:
-            skipped -= 1
-        elif len(rows) < PER_PAGE:
-            rows.append({"ticket": str(where), **entry(found, person)})
-        else:
-            more = True
-            break
-    return _json({"organisation": name, "links": rows, "page": int(page), "more": more})
+    found = listed(here.tickets, person, request.args)
+    rows = [{"ticket": str(where), **entry(each, person)} for where, each in found.rows]
+    return _json(
+        {"organisation": found.organisation, "links": rows, "page": found.page, "more": found.more}
+    )
 
 
 @tickets_api.post(f"{API}/organisations/follow")

@@ -136,6 +136,7 @@ def _page(sentences: list[str] | None = None) -> str:
         provider=people().provider,
         cookies_work=cookies_work(service().settings),
         next=_next(request.args.get("next", "")),
+        switchable=request.endpoint == "sign_in.page",
     )
 
 

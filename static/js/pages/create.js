@@ -2,10 +2,9 @@
 import { call, isPassing, newIdempotencyKey } from "../api.js";
 import { compose } from "../compose.js";
 import { bindCopy, bindReveal } from "../beside.js";
-import { $, busy, complain, fill, language, moment, momentWithZone, say, setTime, show, word } from "../dom.js";
-import {
-  FormatError, b64, deriveHandles, formatLink, newKey, proof, seal, stretchPassword, unb64, writePayload,
-} from "../envelope.js";
+import { $, busy, complain, extra, fill, language, moment, momentWithZone, say, setTime, show, word } from "../dom.js";
+import { FormatError, b64, formatLink, unb64, writePayload } from "../envelope.js";
+import { sealSecret } from "../sealing.js";
 import { follow } from "../status.js";
 
 const main = document.querySelector("main");
@@ -50,13 +49,8 @@ async function submit() {
 async function sealOnce(payload, password, options) {
   const made = b64(writePayload(payload)) + JSON.stringify([password, options]);
   if (unsent?.made === made) return unsent;
-  const key = newKey();
-  const { id, token } = await deriveHandles(key);
-  const stretched = await stretchPassword(key, password);
-  const envelope = await seal(key, payload, { stretched });
-  const body = { id: b64(id), token: b64(token), envelope: b64(envelope), ...options };
-  if (stretched) body.proof = b64(await proof(stretched));
-  unsent = { made, key, id, password, body, idempotencyKey: newIdempotencyKey() };
+  const { key, id, body } = await sealSecret(payload, password);
+  unsent = { made, key, id, password, body: { ...body, ...options }, idempotencyKey: newIdempotencyKey() };
   return unsent;
 }
 
@@ -92,15 +86,9 @@ function showCreated(created, sealed) {
   show("created");
 }
 
-// Modules that are fetched only when they are wanted: what the page says of them has them checked.
-function extra(module) {
-  document.head.append($("extras").content);
-  return import(module).catch(() => ({}));
-}
-
 async function drawQr() {
   if ($("qr").firstChild) return;
-  const { encode, path } = await extra("../qr.js");
+  const { encode, path } = await extra("./qr.js").catch(() => ({}));
   $("qr-failed").hidden = Boolean(encode);
   if (!encode) return;
   const modules = encode($("link").textContent);
@@ -127,7 +115,7 @@ function forget() {
 }
 
 async function generate(field, kind) {
-  const { [kind]: make } = await extra("../generator.js");
+  const { [kind]: make } = await extra("./generator.js").catch(() => ({}));
   if (!make || field.hidden) return;
   if (field === $("secret")) field.setRangeText(make());  // what was typed stays
   else {

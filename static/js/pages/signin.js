@@ -12,6 +12,13 @@ function take() {
   $("filled").hidden = false;
 }
 
+// Switching the language keeps the link, and where the person wanted to go.
+document.querySelector("[data-language]")?.addEventListener("click", (event) => {
+  event.preventDefault();
+  const query = new URLSearchParams(location.search);
+  query.set("lang", event.currentTarget.dataset.language);
+  location.replace(`${location.pathname}?${query}#${$("link")?.value.trim().split("#").pop() ?? ""}`);
+});
 addEventListener("hashchange", take);
 addEventListener("pagehide", () => { if ($("link")) $("link").value = ""; });
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Literal
 
 How = Literal["whole", "hang", "drip", "drip-head", "cut", "hang-up", "endless"]
@@ -131,11 +133,20 @@ def _handler(strict: Strict) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def serving() -> Iterator[Strict]:
-    """A running server; leaving fails if a call was wrong or is missing."""
+def serving(certificate: tuple[Path, Path] | None = None) -> Iterator[Strict]:
+    """A running server; leaving fails if a call was wrong or is missing.
+
+    Args:
+        certificate: with its key, for https.
+    """
     strict = Strict()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(strict))
     strict.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        strict.url = strict.url.replace("http:", "https:")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

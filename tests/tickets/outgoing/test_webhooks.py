@@ -342,6 +342,7 @@ def test_an_error_names_the_target_and_no_address(hooks: Hooks) -> None:
     "line",
     ["secret", "whsec_", "whsec_AAAA", new_secret(23), new_secret(65), "WHSEC_" + "A" * 43 + "=",
      "whsec_" + "!" * 44, new_secret() + "A", "x" + new_secret(), new_secret()[6:]],
+    ids=range(10),
 )  # fmt: skip
 def test_a_secret_that_is_none_is_refused_at_start_and_not_printed(line: str, hooks: Hooks) -> None:
     with pytest.raises(Misconfigured, match=r"^webhooks\.t\.secret_file: ") as caught:

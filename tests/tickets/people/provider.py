@@ -15,6 +15,7 @@ import secrets
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -32,7 +33,10 @@ ANNA = {
     "realm_access": {"roles": ["offline", "desk-agent"]},
     "organisations": ["Example"],
 }
-PAGE = "<!doctype html><title>Provider</title><link rel=icon href=data:,><form method=post action='/login?{}'><button>Log in</button></form>"
+PAGE = (
+    "<!doctype html><title>Provider</title><link rel=icon href=data:,>"
+    "<form method=post action='/login?{}'><button>Log in</button></form>"
+)
 TYPES = {"rsa": "RS256", "ec": "ES256"}
 
 
@@ -76,6 +80,8 @@ class Provider:
                 claims["iss"] = self.origin + "/other"
             case "wrong audience":
                 claims["aud"] = "somebody-else"
+            case "wrong audience with our azp":
+                claims |= {"aud": "somebody-else", "azp": CLIENT_ID}
             case "audiences without azp":
                 claims["aud"] = [CLIENT_ID, "somebody-else"]
             case "wrong azp":
@@ -118,6 +124,16 @@ class Provider:
 def make(provider: Provider) -> Flask:
     app = Flask(__name__)
 
+    def huge() -> Iterator[bytes]:
+        for _ in range(1000):
+            provider.seen.append({"path": "64 KiB more"})
+            yield b"[" * 65_536
+
+    @app.get("/seen-elsewhere")
+    def elsewhere() -> Any:
+        provider.seen.append({"path": "elsewhere"})
+        return {}
+
     def misbehaves(where: str) -> Response | None:
         provider.seen.append({"path": where, "form": request.form.to_dict(), "args": request.args.to_dict()})
         match provider.mode.removeprefix(f"{where} "):
@@ -130,7 +146,7 @@ def make(provider: Provider) -> Flask:
             case "refuses us":
                 return Response('{"error": "invalid_client"}', 401)
             case "is huge":
-                return Response((b"[" * 65_536 for _ in range(1000)), 200)
+                return Response(huge(), 200)
             case "is nonsense":
                 return Response("<html>provider-canary", 200)
             case "is elsewhere":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from secretsvc.tickets.web.session import EXTENSION, signed_in
 from tests.harness import Backends, InProcess
-from tests.tickets.people.steps import FORM, PAGES, SESSION, Provider, settings_file, with_people
+from tests.tickets.people.steps import ANNA, FORM, PAGES, SESSION, Provider, settings_file, with_people
 
 
 @pytest.mark.parametrize("what", ["link", "start", "back"])
@@ -47,3 +48,23 @@ def test_a_store_that_is_gone_is_told_and_signs_nobody_in(backs: Backends) -> No
         assert found.status_code == 503
     finally:
         backs.store.resume()
+
+
+def test_a_session_counts_only_for_our_own_pages_where_something_changes(backs: Backends) -> None:
+    app = with_people(backs.app(public_url="https://desk.example"))
+    found = app.extensions[EXTENSION].sessions
+    cookie = {"Cookie": f"{SESSION}={found.begin(ANNA)}"}
+    foreign = {"Sec-Fetch-Site": "cross-site", "Origin": "https://other.example"}
+    cases = [
+        ("GET", foreign, True),
+        ("POST", foreign, False),
+        ("PUT", foreign, False),
+        ("DELETE", {}, False),
+        ("POST", {"Origin": "http://desk.example"}, False),
+        ("POST", {"Origin": "https://desk.example"}, True),
+        ("POST", {"Sec-Fetch-Site": "same-origin", "Origin": "null"}, True),
+        ("POST", {"Sec-Fetch-Site": "same-site", "Origin": "https://desk.example"}, False),
+    ]
+    for method, headers, counts in cases:
+        with app.test_request_context("/api/v1/secrets", method=method, headers={**cookie, **headers}):
+            assert (signed_in() == ANNA) == counts, (method, headers)
