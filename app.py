@@ -35,10 +35,12 @@ from secretsvc.tickets.rules import DAY
 from secretsvc.tickets.service import Tickets
 from secretsvc.tickets.sessions import HOURS, Sessions
 from secretsvc.tickets.store import TicketStore
+from secretsvc.tickets.web import openapi as tickets_openapi
 from secretsvc.tickets.web import signin
 from secretsvc.tickets.web.answering import answering
 from secretsvc.tickets.web.api import tickets_api
 from secretsvc.tickets.web.module import Module
+from secretsvc.tickets.web.ordering import ordering
 from secretsvc.tickets.web.session import People, signed_in
 from secretsvc.tokens import Tokens
 from secretsvc.vault import Rules, Vault
@@ -80,11 +82,11 @@ def create_app(conf: Settings | None = None, *, service: Service | None = None) 
     theme.install(app, theme.load(conf))
     app.extensions["secretsvc"] = service = service or make_service(conf)
     app.extensions["secretsvc.tickets"] = module = service.desks
-    for blueprint in (api, tickets_api, answering, pages):
+    for blueprint in (api, tickets_api, answering, ordering, pages):
         app.register_blueprint(blueprint)
     if isinstance(module, Module):
         signin.install(app, make_people(conf, module))
-    openapi.install(app, conf)
+    openapi.install(app, conf, tickets_openapi.part())
     problems.install(app)
     logs.log_requests(app)
     headers.install(app, https=conf.https)

@@ -301,15 +301,19 @@ class KeyMissing(Unavailable):
 class DeskUnavailable(Unavailable):
     """The helpdesk did not answer, or not now.
 
-    ``unclear`` says that what was asked of it may have been done all the same.
+    ``unclear`` says that what was asked of it may have been done all the same; ``asked`` is how many seconds it
+    asked for, or None.
     """
 
     kind = "desk-unavailable"
     detail = N_("The helpdesk does not answer just now. Please try again.")
 
-    def __init__(self, detail: str | None = None, *, retry_after: int = 30, unclear: bool = False) -> None:
+    def __init__(
+        self, detail: str | None = None, *, retry_after: int | None = None, unclear: bool = False
+    ) -> None:
         super().__init__(detail)
-        self.retry_after = retry_after
+        self.asked = retry_after
+        self.retry_after = 30 if retry_after is None else retry_after
         self.unclear = unclear
 
 

@@ -224,7 +224,7 @@ class InProcess:
 
     def __init__(self, app: Flask) -> None:
         self.app = app
-        self._client = app.test_client()
+        self._client = app.test_client(use_cookies=False)
 
     @property
     def service(self) -> Service:

@@ -57,6 +57,7 @@ class Couriers:
         store: who follows whom.
         forms: what requests ask.
         webhooks, mailer: None for none.
+        first: seconds until a failure is tried again the first time.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Couriers:
         *,
         webhooks: Webhooks | None = None,
         mailer: Mailer | None = None,
+        first: float = FIRST,
     ) -> None:
         self.desks = desks
         self.languages = languages
@@ -75,6 +77,7 @@ class Couriers:
         self.forms = forms
         self.webhooks = webhooks
         self.mailer = mailer
+        self.first = first
         self._closed: dict[str, float] = {}
 
     def line(self, part: Part, language: Language) -> str:
@@ -133,16 +136,16 @@ class Couriers:
     ) -> Delivery:
         fields = {"ticket": str(ticket), "place": delivery.place, "error": error.kind, "tries": delivery.tries}
         log.warning("an event could not be told; it is tried again", extra={"fields": fields})
-        wait = max(getattr(error, "retry_after", None) or 0.0, min(LATEST, FIRST * 2.0 ** (delivery.tries - 1)))
-        due: float | None = now + wait
+        asked = getattr(error, "asked" if isinstance(error, DeskUnavailable) else "retry_after", None) or 0.0
+        due: float | None = now + max(asked, min(LATEST, self.first * 2.0 ** (delivery.tries - 1)))
         if delivery.place.startswith("hook:"):
             planned = outgoing.retry_at(delivery.tries, now)
-            due = None if planned is None else max(planned, now + (getattr(error, "retry_after", None) or 0.0))
+            due = None if planned is None else max(planned, now + asked)
         if due is None or now - delivery.since > GIVE_UP:
             log.error("an event is not told any more", extra={"fields": fields})
             return finish(delivery, "given-up", now)
         if isinstance(error, DeskUnavailable | TargetUnavailable | MailUnavailable):
-            self._closed[_door(ticket, delivery.place)] = now + FIRST
+            self._closed[_door(ticket, delivery.place)] = now + self.first
         unclear = look_first or getattr(error, "unclear", False)
         return again(delivery, due, unclear=unclear and delivery.place == "note")
 

@@ -138,6 +138,10 @@ class Orders:
         listed = self.store.read(ticket).links[b64(handles.id)]
         return Placed(ticket, listed.ref, self.vault.status(handles.id).receipt.expires_at)
 
+    def placed(self, person: Person, idempotency_key: str) -> str | None:
+        """The number of the ticket that this order was given before, if it was."""
+        return self.store.order(f"order-{_digest(person.id, idempotency_key)}")
+
     def _number(self, desk: Desk, person: Person, order: Order) -> str:
         """The number of the order's ticket, which is opened once."""
         marker = f"order-{_digest(person.id, order.idempotency_key)}"

@@ -183,7 +183,7 @@ def _paths() -> dict[str, Any]:
                 "Store an envelope, or let the server seal a secret.",
                 201,
                 "Created",
-                "400 401 403 409 413 415 422 429 503",
+                "400 401 403 404 409 413 415 422 429 503",
                 body=either,
                 parameters=[KEY, API_KEY],
             )
@@ -273,7 +273,7 @@ def _paths() -> dict[str, Any]:
                 "Ask somebody for a secret. For staff.",
                 201,
                 "Created",
-                "400 401 403 409 413 415 422 429 503",
+                "400 401 403 404 409 413 415 422 429 503",
                 body=ref("NewRequest"),
                 parameters=[API_KEY | {"required": True}],
             )

@@ -56,6 +56,13 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+// Hand a file to the browser's own way of saving.
+export function download(file) {
+  const anchor = element("a", { href: URL.createObjectURL(file), download: file.name });
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(anchor.href), 60_000);
+}
+
 // A module that is fetched only when it is wanted: what the page says of it has it checked.
 export function extra(module) {
   document.head.append($("extras").content);

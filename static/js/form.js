@@ -14,9 +14,10 @@ export function isSimple({ product, inquiries, consents, cost, identity, groups 
   return !asksMore && new Set(types).size === types.length && types.every((type) => type === "text" || type === "file");
 }
 
-// Build the form inside `place`; its complaints go beside the fields and, all of them, into #faults.
-export function ask(place, form) {
-  const inputs = new Map();  // by the names that the service calls them
+// Build the form inside `place`; its complaints go beside the fields and, all of them, into #faults.  `whom` is a choice
+// of the page's own that has to be made too.
+export function ask(place, form, whom = null) {
+  const inputs = new Map(whom ? [["organisation", whom]] : []);  // by the names that the service calls them
   const groups = new Map();
   const kind = form.inquiries.length ? labelled("inquiry", word("kind"), choice(form.inquiries)) : null;
   const always = (name) => (id) => form.inquiries.every((each) => each[name].includes(id));
@@ -103,6 +104,7 @@ export function ask(place, form) {
   function faultsOf() {
     const found = [];
     const check = (name, fault) => { if (fault) found.push([inputs.get(name), fault]); };
+    if (whom) check("organisation", !whom.value && "missing-choice");
     if (product && !inputs.get("product").value.trim()) check("product", isListed ? "missing-choice" : "missing");
     else if (product) check("product", faultOf({ type: "line", max: product.max }, inputs.get("product")));
     if (kind && !chosen()) check("inquiry", "missing-choice");
@@ -126,9 +128,9 @@ export function ask(place, form) {
     for (const [input, text] of faults) tell(input, text);
     $("faults").hidden = !faults.length;
     $("faults").querySelector("ul").replaceChildren(...faults.map(([input, text]) => {
-      const go = element("button", { type: "button", class: "plain" }, input.called);
+      const go = element("button", { type: "button", class: "plain" }, input.called ?? input.labels[0].textContent);
       go.addEventListener("click", () => input.focus());
-      return element("li", {}, go, ` ${text}`);
+      return element("li", {}, go, `: ${text}`);
     }));
     faults[0]?.[0].focus();
   }

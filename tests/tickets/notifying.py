@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +23,7 @@ from tests.tickets.rt.instance import BOT, ORGANISATION_FIELD, PACKAGE_FIELD, RT
 APART, EVERY = 0.5, 3.0  # seconds
 
 
-def write_config(folder: Path, rt: RT, more: str = "") -> Path:
+def write_config(folder: Path, rt: RT, more: str = "", hook_secret: Path | None = None) -> Path:
     """Settings of a desk ``rt`` on this Request Tracker, with short times."""
     path = folder / "tickets.toml"
     path.write_text(
@@ -36,6 +38,7 @@ organisation_field = "{ORGANISATION_FIELD}"
 package_field = "{PACKAGE_FIELD}"
 timeout = 1.5
 settles = 9
+{f'webhook_secret_file = "{hook_secret}"' if hook_secret else ""}
 """
     )
     return path
@@ -72,6 +75,9 @@ def notifying(backs: Backends, folder: Path, config: Path) -> Iterator[Process]:
     try:
         yield found
     except AssertionError as error:
+        if found.process is not None and found.process.poll() is None:
+            found.process.send_signal(signal.SIGUSR1)  # where it stands
+            time.sleep(0.5)
         error.add_note(found.log.read_text()[-3000:])
         raise
     finally:
@@ -80,7 +86,9 @@ def notifying(backs: Backends, folder: Path, config: Path) -> Iterator[Process]:
 
 
 def main() -> None:
+    faulthandler.register(signal.SIGUSR1)
     module: Module = composition.create_app(settings.load()).extensions["secretsvc.tickets"]
+    module.notifier.couriers.first = 0.5
     notifier = Notifier(module.tickets, module.notifier.couriers, apart=APART, every=EVERY)
     with Signals() as signals:
         notifier.start()

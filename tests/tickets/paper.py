@@ -6,8 +6,7 @@ The rules and pages are the service's own; how real helpdesks are called is test
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,7 @@ from secretsvc.errors import DeskUnavailable, HookRefused, TicketClosed, TicketG
 from secretsvc.node import Node
 from secretsvc.settings import Settings
 from secretsvc.tickets.model import Hint, NewTicket, Note, Ticket
-from secretsvc.tickets.sessions import Sessions
-from secretsvc.tickets.web import session
 from secretsvc.tickets.web.module import Module
-from secretsvc.tickets.web.session import EXTENSION, People
-from secretsvc.tickets.web.signin import install
 from secretsvc.tokens import Person
 from secretsvc.web.service import Service
 from tests.browser import scriptless
@@ -42,7 +37,20 @@ kind = "local"
 kind = "local"
 shared = false
 """
-ANNA = Person("Anna Agent", "agent", id="anna", email="anna@service.example")
+# Known by their addresses alone: nobody calls them.
+REMOTES = """
+[desks.rt]
+kind = "rt"
+url = "https://rt.example/rt"
+token_file = "{token}"
+[desks.zammad]
+kind = "zammad"
+url = "https://zammad.example"
+token_file = "{token}"
+"""
+ANNA = Person("Anna Agent", "agent", desks=("paper",), id="anna", email="anna@service.example")
+BERT = Person("Bert", "agent", id="bert")
+CARL = Person("Carl", "agent", desks=("local",), id="carl")
 KIM = Person("Kim", "customer", ("Kunde GmbH",), id="kim", email="kim@kunde.example")
 LEE = Person("Lee", "customer", ("Andere AG",), id="lee", email="lee@andere.example")
 
@@ -74,9 +82,7 @@ class PaperDesk:
         self._write(number, "note", note)
 
     def noted(self, number: str, marker: str) -> bool:
-        return any(
-            json.loads(each)["marker"] == marker for each in self.node.command("LRANGE", NOTES, 0, -1)
-        )
+        return any(json.loads(each)["marker"] == marker for each in self.node.command("LRANGE", NOTES, 0, -1))
 
     def reply(self, number: str, reply: Note) -> None:
         self._write(number, "reply", reply)
@@ -97,11 +103,6 @@ def create_app(conf: Settings | None = None) -> Flask:
     here: Service = app.extensions["secretsvc"]
     found: Module = app.extensions["secretsvc.tickets"]
     found.tickets.desks = {**found.tickets.desks, "paper": PaperDesk("paper", here.store.node)}
-    if EXTENSION not in app.extensions:
-        install(app, People(Sessions(here.store.node)))
-        found = replace(found, session=session.signed_in)
-        app.extensions["secretsvc"] = replace(here, desks=found)
-        app.extensions["secretsvc.tickets"] = found
     if "tickets_pages" not in app.blueprints:
         from secretsvc.tickets.web.pages import tickets_pages
 
@@ -111,8 +112,9 @@ def create_app(conf: Settings | None = None) -> Flask:
 
 
 def write_config(folder: Path) -> Path:
+    (folder / "token").write_text("not-asked")
     path = folder / "tickets.toml"
-    path.write_text(CONFIG)
+    path.write_text(CONFIG + REMOTES.format(token=folder / "token"))
     return path
 
 
@@ -124,6 +126,3 @@ def says(client: Any, number: str, **ticket: Any) -> None:
 def noted(client: Any) -> list[dict[str, str]]:
     """What was written into the helpdesk."""
     return [json.loads(each) for each in client.lrange(NOTES, 0, -1)]
-
-
-Seen = Callable[[], Any]

@@ -32,9 +32,11 @@ WHERE change.ObjectType = 'RT::Ticket' AND change.ObjectId = ? AND change.Type =
 class Desk:
     """The service in this process, on a Request Tracker, with an agent's token."""
 
-    def __init__(self, backs: Backends, folder: Path, rt: RT, more: str = "") -> None:
+    def __init__(
+        self, backs: Backends, folder: Path, rt: RT, more: str = "", hook_secret: Path | None = None
+    ) -> None:
         self.rt = rt
-        self.config = write_config(folder, rt, more)
+        self.config = write_config(folder, rt, more, hook_secret)
         self.here = InProcess(backs.app(tickets_file=str(self.config)))
         self.module: Module = self.here.app.extensions["secretsvc.tickets"]
         self.agent = {"X-API-Key": self.here.service.tokens.add("eve", "agent")}
@@ -164,7 +166,7 @@ def test_a_killed_tracker_and_a_killed_notifier_lose_and_double_nothing(
             assert two.claim(desk.here).status == 200
             desk.send(number)
             if hangs:
-                wait_until(lambda written=written: notifier.log.stat().st_size > written)
+                wait_until(lambda written=written: notifier.log.stat().st_size > written, 60)
                 rt.resume()
                 killed["tracker hung"] += 1
             elif turn % 5 == 2:

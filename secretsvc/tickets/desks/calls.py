@@ -162,7 +162,7 @@ def _failure(status: int, retry_after: str, content: bytes, *, writes: bool, of_
     if status in (408, 429) or status >= 500:
         wait = seconds_of(retry_after)
         return DeskUnavailable(
-            retry_after=30 if wait is None else min(max(wait, 1), LONGEST_WAIT),
+            retry_after=None if wait is None else min(max(wait, 1), LONGEST_WAIT),
             unclear=writes and status != 429,
         )
     try:

@@ -1,7 +1,8 @@
 """The page on which a customer answers a request.
 
 With script the browser seals.  Without, the server does, and says so: it sees the request link, which reads
-nothing, shows the form a step at a time, and keeps nothing readable.  curl answers what asks for a text or a file.
+nothing, shows the form a step at a time, and keeps nothing readable.  curl answers what asks for a text or a
+file.
 """
 
 from __future__ import annotations
@@ -10,12 +11,22 @@ import time
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response, g, render_template, request
+from flask import Blueprint, Response, g, render_template
 from werkzeug.wrappers import Response as AnyResponse
 
 from ... import serverside
 from ...envelope import Payload, RequestLink, read_request_link
-from ...errors import N_, BadRequestLink, Conflict, Damaged, Ended, Invalid, SecretsvcError, TooLarge, Unavailable
+from ...errors import (
+    N_,
+    BadRequestLink,
+    Conflict,
+    Damaged,
+    Ended,
+    Invalid,
+    SecretsvcError,
+    TooLarge,
+    Unavailable,
+)
 from ...model import Look, View
 from ...web import problems
 from ...web.bodies import Part, read_form, text_of
@@ -38,7 +49,9 @@ Somebody asks you for a secret. Hand it in with the whole request link:
 Here the server seals it. To keep it from the server, use the page in a browser.
 A request for more than a text or a file is answered in a browser.
 """
-ASKS_FOR_MORE = N_("This request has a form with several fields: open its link in a browser, and fill it in there.")
+ASKS_FOR_MORE = N_(
+    "This request has a form with several fields: open its link in a browser and fill it in."
+)
 PASTE_IT = N_("Send the request link you were given.")
 
 
@@ -82,7 +95,7 @@ def answer_request() -> AnyResponse | str | tuple[str, int]:
 
 def _simple(
     given: dict[str, Part], asked: RequestLink, look: Look, *, browser: bool
-) -> Response | str | tuple[str, int]:
+) -> AnyResponse | str | tuple[str, int]:
     """A text or a file, as it is."""
     if browser and not {"secret", "file"} & given.keys():
         return _form(given, look)

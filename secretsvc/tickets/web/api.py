@@ -9,14 +9,15 @@ from flask import Blueprint, Response, request
 from msgspec import Meta
 
 from ...errors import N_, Damaged, Invalid, TicketGone
+from ...model import Look
 from ...tokens import Person
-from ...web.api import FACTS, Envelope, ExpiresIn, Name, Token, Word, answer_envelope, find
+from ...web.api import FACTS, Envelope, ExpiresIn, Name, Nothing, Token, Word, answer_envelope, find
 from ...web.bodies import bytes_of, idempotency_key, read_json, whole_body
 from ...web.language import current
 from ...web.problems import rfc3339
 from ...web.service import service
 from .. import notes, texts
-from ..forms import Form
+from ..forms import Facts, Form
 from ..model import Note, Reference
 from ..orders import Order
 from ..service import Entry, Page
@@ -130,6 +131,7 @@ def asked(id: str) -> Response:
         "asked_by": link.by if link else None,
         "checked": link.identity if link else None,
         "answered_for": receipt.expires_in,
+        "facts": _told(form, look),
     }
     return _json({name: value for name, value in found.items() if value is not None})
 
@@ -145,23 +147,28 @@ def ticket(desk: str, number: str) -> Response:
     return _json(shown(here.tickets.page(person, reference(desk, number)), person))
 
 
-@tickets_api.post(f"{API}/tickets/<desk>/<number>/links/<ref>/<any(revoke, unlock):what>")
-def act(desk: str, number: str, ref: str, what: str) -> Response:
-    """End a link unread, or give all tries at its password back."""
-    here = module()
-    done = here.tickets.revoke if what == "revoke" else here.tickets.unlock
-    person = here.person()
-    return _json(entry(done(person, reference(desk, number), ref), person))
+@tickets_api.post(f"{API}/tickets/<desk>/<number>/links/<ref>/revoke")
+def revoke(desk: str, number: str, ref: str) -> Response:
+    """End a link unread."""
+    person, where = _staffed(desk, number)
+    read_json(Nothing, empty=True)
+    return _json(entry(module().tickets.revoke(person, where, ref), person))
+
+
+@tickets_api.post(f"{API}/tickets/<desk>/<number>/links/<ref>/unlock")
+def unlock(desk: str, number: str, ref: str) -> Response:
+    """Give all tries at a link's password back."""
+    person, where = _staffed(desk, number)
+    read_json(Nothing, empty=True)
+    return _json(entry(module().tickets.unlock(person, where, ref), person))
 
 
 @tickets_api.post(f"{API}/tickets/<desk>/<number>/links/<ref>/note")
 def note(desk: str, number: str, ref: str) -> Response:
     """Write a pick-up link into an internal note."""
     here = module()
-    person = here.person()
+    person, where = _staffed(desk, number)
     body = read_json(PickUp)
-    where = reference(desk, number)
-    here.tickets.staffed(person, where)
     language = here.config.desks[desk].language
     text = Note(
         f"{ref}.pick-up",
@@ -175,11 +182,9 @@ def note(desk: str, number: str, ref: str) -> Response:
 @tickets_api.post(f"{API}/tickets/<desk>/<number>/links/<ref>/reply")
 def reply(desk: str, number: str, ref: str) -> Response:
     """Post a reply, as the agent has it on the screen; once for each link."""
-    here = module()
-    person = here.person()
+    person, where = _staffed(desk, number)
     body = read_json(Reply)
-    where = reference(desk, number)
-    here.tickets.reply(person, where, ref, body.text)
+    module().tickets.reply(person, where, ref, body.text)
     return Response(status=204)
 
 
@@ -187,9 +192,8 @@ def reply(desk: str, number: str, ref: str) -> Response:
 def organisation(desk: str, number: str) -> Response:
     """Say whose ticket it is."""
     here = module()
-    person = here.person()
+    person, where = _staffed(desk, number)
     body = read_json(Choose)
-    where = reference(desk, number)
     here.tickets.choose(person, where, body.organisation)
     return _json(shown(here.tickets.page(person, where), person))
 
@@ -197,9 +201,7 @@ def organisation(desk: str, number: str) -> Response:
 @tickets_api.get(f"{API}/tickets/<desk>/<number>/texts")
 def reply_texts(desk: str, number: str) -> Response:
     """What an agent sends along with a link, in every language and format; the caller fills ``{link}``."""
-    here = module()
-    where = reference(desk, number)
-    here.tickets.staffed(here.person(), where)
+    _staffed(desk, number)
     operator = service().settings.operator
     found = {
         kind: {
@@ -239,9 +241,7 @@ def organisation_links() -> Response:
     person = here.person()
     found = listed(here.tickets, person, request.args)
     rows = [{"ticket": str(where), **entry(each, person)} for where, each in found.rows]
-    return _json(
-        {"organisation": found.organisation, "links": rows, "page": found.page, "more": found.more}
-    )
+    return _json({"organisation": found.organisation, "links": rows, "page": found.page, "more": found.more})
 
 
 @tickets_api.post(f"{API}/organisations/follow")
@@ -319,6 +319,18 @@ def reference(desk: str, number: str) -> Reference:
     return found
 
 
+def _staffed(desk: str, number: str) -> tuple[Person, Reference]:
+    """Who is asking, and for which ticket of a desk of theirs; before a look at the body.
+
+    Raises:
+        Unauthorized, TicketGone: nobody, or there is no such ticket for them.
+    """
+    here = module()
+    person, where = here.person(), reference(desk, number)
+    here.tickets.staffed(person, where)
+    return person, where
+
+
 def shown(page: Page, person: Person) -> dict[str, Any]:
     """A ticket with the API's field names; what customers need not know is left out."""
     facts = page.facts
@@ -383,10 +395,26 @@ def _language() -> Language:
 
 
 def _shown(form: Form, package: str | None, language: str | None = None) -> dict[str, Any]:
-    spoken: Language = "de" if language == "de" else "en"
-    if language is None or "language" in request.args:
-        spoken = _language()
+    spoken = _spoken(language)
     return {**form.shown(spoken, package), "rows": form.rows(spoken)}
+
+
+def _spoken(language: str | None) -> Language:
+    """What the caller asks for, else what the link says, else what the caller prefers."""
+    if language is None or "language" in request.args:
+        return _language()
+    return "de" if language == "de" else "en"
+
+
+def _told(form: Form, look: Look) -> dict[str, Any] | None:
+    """What an answer says outside its sealed part, in words, for the agents of its desk."""
+    here, receipt = module(), look.receipt
+    caller = service().caller()
+    if receipt.facts is None or look.role != "link" or caller is None or not here.covers(caller, receipt.label):
+        return None
+    kept = msgspec.json.decode(receipt.facts)
+    said = msgspec.convert({name: kept[name] for name in FACTS if name in kept}, Facts)
+    return form.told(said, here.package_of(receipt), _spoken(receipt.language))
 
 
 def _json(body: Any, status: int = 200) -> Response:

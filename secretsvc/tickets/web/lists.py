@@ -91,6 +91,8 @@ def listed(tickets: Tickets, person: Person, asked: Mapping[str, str]) -> Listed
         Invalid: naming what was asked wrongly.
     """
     name, state, kind = asked.get("organisation", ""), asked.get("state", ""), asked.get("kind", "")
+    if not name:
+        raise Invalid(("organisation", N_("Say which organisation.")))
     if state and state not in FILTERED_STATES:
         raise Invalid(("state", N_("Expected one of the states of a secret.")))
     if kind and kind not in FILTERED_KINDS:

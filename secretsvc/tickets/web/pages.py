@@ -7,13 +7,14 @@ browser seals.  Whatever is not theirs is not there: another organisation's tick
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from flask import Blueprint, Response, redirect, render_template, request
+from flask import Blueprint, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from ...errors import N_, Ended, Invalid, NotFound, SecretsvcError, TicketGone, Unauthorized
+from ...errors import N_, Ended, Invalid, NotFound, SecretsvcError, Unauthorized
 from ...tokens import Person
 from ...web import problems
 from ...web.bodies import read_form, text_of
@@ -21,7 +22,7 @@ from ...web.language import asked as language_asked
 from ...web.language import current, gettext, here
 from ...web.pages import CHOICES
 from ...web.service import service
-from .. import config, rules, wording
+from .. import config, wording
 from ..model import Reference
 from ..service import Entry, Page
 from ..wording import one_line
@@ -36,7 +37,11 @@ tickets_pages.before_request(refuse_other_sites)
 
 DAY = 86_400
 LASTS = 3 * DAY  # what agents are offered first
-IDENTITIES = ("not-checked", "phone-password", "known-address")  # those that an agent can say; the first by default
+IDENTITIES = (
+    "not-checked",
+    "phone-password",
+    "known-address",
+)  # that an agent can say
 STATUSES = {"open": N_("open"), "solved": N_("solved"), "closed": N_("closed")}
 _NUMBER_AT_END = re.compile(r"[0-9]{1,18}(?=/?$)")
 
@@ -58,9 +63,7 @@ def trouble(error: SecretsvcError) -> AnyResponse:
     response = problems.page(error)
     title = gettext("There is no such ticket") if isinstance(error, NotFound) else None
     title = title or gettext(problems.status_of(error)[2])
-    response.set_data(
-        render_template("desk_trouble.html", title=title, sentences=problems.sentences(error), ours=True)
-    )
+    response.set_data(render_template("desk_trouble.html", title=title, sentences=_sentences(error)))
     return response
 
 
@@ -75,14 +78,14 @@ def home() -> str:
 
 @tickets_pages.post("/desk")
 def find() -> AnyResponse | tuple[str, int]:
-    """To the ticket that an agent has typed or pasted; not in an address, since anything may have been pasted."""
+    """To the ticket that an agent has typed or pasted: sent, since what was pasted belongs in no address."""
     person = _person()
     form = read_form("desk", "ticket")
     typed, desk = text_of(form, "ticket").strip(), text_of(form, "desk")
     try:
         found = _typed(person, typed, desk)
     except Invalid as error:
-        return _home(person, sentence=problems.sentences(error)[0], typed=typed[:200], desk=desk), 422
+        return _home(person, sentence=_sentences(error)[0], typed=typed[:200], desk=desk), 422
     return redirect(here(f"/desk/{found.desk}/{found.number}"), 303)
 
 
@@ -117,10 +120,8 @@ def act(desk: str, number: str, ref: str, what: str) -> AnyResponse:
     """End a link unread, or give all tries at its password back; then the ticket, which tells how it stands."""
     person, where = _person(), reference(desk, number)
     tickets = module().tickets
-    try:
+    with suppress(Ended):  # the ticket tells how
         (tickets.revoke if what == "revoke" else tickets.unlock)(person, where, ref)
-    except Ended:  # the ticket tells how
-        pass
     return redirect(here(f"/desk/{desk}/{number}") + "#trail-heading", 303)
 
 
@@ -167,9 +168,7 @@ def organisation_links() -> str:
         kept=urlencode(kept) + "&",
         found=found,
         name=one_line(found.organisation),
-        rows=[
-            (where, _row(ours, person, where, entry) | {"revocable": False}) for where, entry in found.rows
-        ],
+        rows=[(where, _row(ours, person, where, entry) | {"revocable": False}) for where, entry in found.rows],
         states={name: gettext(words) for name, words in FILTERED_STATES.items()},
         kinds={name: gettext(words) for name, words in FILTERED_KINDS.items()},
         before=at(found.page - 1) if found.page > 1 else None,
@@ -203,6 +202,13 @@ def _person() -> Person:
     if found is None:
         raise SignedOut
     return found
+
+
+def _sentences(error: SecretsvcError) -> list[str]:
+    """What went wrong; the forms here are so short that no field needs to be named."""
+    if isinstance(error, Invalid):
+        return [gettext(message) for _, message in error.errors]
+    return problems.sentences(error)
 
 
 def _lang() -> dict[str, str]:
@@ -254,8 +260,10 @@ def _of_address(ours: Module, desks: list[str], typed: str) -> tuple[str, str]:
         conf = ours.config.desks[name]
         if not isinstance(conf, config.Remote) or urlsplit(conf.url).hostname != host:
             continue
-        if isinstance(conf, config.Zammad):  # an id stands there, and another ticket may have it for a number
-            raise Invalid(("ticket", N_("Zammad's addresses do not hold the ticket's number: type the number.")))
+        if isinstance(conf, config.Zammad):  # an id stands there, which may be another one's number
+            raise Invalid(
+                ("ticket", N_("Zammad's addresses do not hold the ticket's number: type the number."))
+            )
         number = _NUMBER_AT_END.search(typed)
         if number:
             return name, number[0]

@@ -21,6 +21,7 @@ NAMES = ("step", "inquiry", "product", "package", "cost_accepted")
 PREFIXES = ("field.", "consents.")
 MAX_PARTS = 2000
 LABELS = {
+    "organisation": N_("For whom is this?"),
     "inquiry": N_("What is it about?"),
     "package": N_("Your service package"),
     "cost_accepted": N_("Cost"),
@@ -31,7 +32,7 @@ Facts = Mapping[str, Any]
 
 
 def is_simple(form: Form | None) -> bool:
-    """Whether a text or a file, as it is, answers a form: it asks for nothing else, or is not known any more."""
+    """Whether a text or a file, as it is, answers a form: it asks for nothing else, or is not known."""
     if form is None:
         return True
     types = [field.type for group in form.groups for field in group.fields]

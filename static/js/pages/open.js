@@ -1,14 +1,13 @@
 // Open a link: look first, open only when asked to, unseal here, say that it arrived.
 import { Problem, call, isPassing, isRefused, isUnclear, newIdempotencyKey } from "../api.js";
 import { bindCopy, bindReveal } from "../beside.js";
-import { $, busy, complain, element, say, setTime, show, size, word } from "../dom.js";
+import { $, busy, complain, download, extra, say, setTime, show, size, word } from "../dom.js";
 import {
-  FormatError, b64, checkEnvelope, deriveHandles, proof, readAnswers, readLink, requestPublicKey, stretchPassword, unb64,
-  unseal, unsealAnswer,
+  FormatError, b64, checkEnvelope, deriveHandles, proof, readAnswers, readLink, stretchPassword, unb64, unseal,
 } from "../envelope.js";
 import { awaitLink, isReload, keepLink, speak, takeLink } from "../link.js";
 
-let link = null;  // { key, id, token, claimKey, state, unclear } of the link at hand
+let link = null;  // { key, id, token, claimKey, state, unclear, collect } of the link at hand
 let shown = "";  // the link, as text, that this page is about
 let saved = null;  // the file to be saved
 let uncopied = new Set();  // ids of what was opened and not yet copied or saved
@@ -36,8 +35,10 @@ async function check() {
   const mine = link;
   try {
     mine.state = await call("GET", path(), { token: mine.token, again });
-    // Before anything is claimed: a browser that could not open it stops here.
-    if (mine.state.kind === "request") await requestPublicKey(mine.key);
+    // Before anything is claimed: whatever could not open it stops here.
+    if (mine.state.kind === "request" && mine.state.state === "sealed") {
+      mine.collect ??= await (await extra("./collect.js")).collecting(mine.key, b64(mine.id), mine.token);
+    }
   } catch (problem) {
     if (link !== mine) return undefined;
     return problem.name === "NotSupportedError" ? show("unsupported") : fail(problem);
@@ -119,14 +120,17 @@ async function receive(mine, text, stretched, body, repeated = false) {
   try {
     const envelope = unb64(text);
     checkEnvelope(envelope, { answer: state.kind === "request", password: state.password });
-    payload = state.kind === "request" ? await unsealAnswer(key, envelope) : await unseal(key, envelope, { stretched });
+    payload = await (mine.collect ? mine.collect.unseal(envelope) : unseal(key, envelope, { stretched }));
   } catch (error) {
     if (repeated || !(error instanceof FormatError)) throw error;
     return receive(mine, await claim(mine, body), stretched, body, true);  // damaged on its way, perhaps
   }
   if (link !== mine) return undefined;  // left meanwhile; it can still be fetched again for a while
   const done = path("/done");
-  display(payload);
+  const answers = tryAnswers(payload);
+  display(payload, answers && mine.collect?.rows(answers));
+  if (answers && !mine.collect) laterRows(answers, saved);
+  mine.collect?.forget();
   link = null;
   // It has arrived: nobody needs to be able to fetch it again.  If this is lost, the window closes by itself.
   call("POST", done, { token, key: claimKey, keepalive: true }).catch(() => {});
@@ -166,14 +170,13 @@ function switchable(may) {
 
 // --- what was in it
 
-function display(payload) {
-  const answers = tryAnswers(payload);
+function display(payload, rows) {
   const text = payload.text();
-  $("answers").hidden = !answers;
-  $("text").hidden = Boolean(answers) || text === null;
-  $("binary").hidden = Boolean(answers) || text !== null;
-  uncopied = new Set(answers ? [] : ["secret"]);
-  if (answers) showAnswers(answers);
+  $("answers").hidden = true;
+  $("text").hidden = text === null;
+  $("binary").hidden = text !== null;
+  uncopied = new Set(["secret"]);
+  if (rows) showRows(rows);
   else if (text !== null) showText(text);
   saved = new Blob([payload.content], { type: "application/octet-stream" });
   saved.name = payload.name ?? (text === null ? "secret.bin" : "secret.txt");
@@ -186,10 +189,23 @@ function display(payload) {
 
 function tryAnswers(payload) {
   try {
-    return [...readAnswers(payload)];
+    return readAnswers(payload);
   } catch {
     return null;  // then it is a text like any other
   }
+}
+
+// A form's answers in a secret that nobody asked for: shown as a text until what shows them better is here.
+async function laterRows(answers, of) {
+  const { rows } = await extra("./collect.js").catch(() => ({}));
+  if (rows && saved === of && uncopied.has("secret")) showRows(rows(answers));
+}
+
+function showRows({ parts, copied }) {
+  uncopied = new Set(copied);
+  $("answers").replaceChildren(...parts);
+  $("answers").hidden = false;
+  $("text").hidden = $("binary").hidden = true;
 }
 
 function showText(text) {
@@ -199,22 +215,9 @@ function showText(text) {
   $("blank-ends").hidden = !ends;
 }
 
-function showAnswers(answers) {
-  $("answers").replaceChildren(...answers.map(([name, value], i) => {
-    const given = element("dd", { id: `answer-${i}`, class: "code", tabindex: "0", translate: "no" }, value);
-    given.copied = value;
-    if (value) uncopied.add(given.id);
-    const button = element("button", { type: "button", "data-copy": given.id, class: "quiet" }, word("copy"));
-    button.setAttribute("aria-label", word("copy-field", { field: name }));
-    return element("div", {}, element("dt", {}, name), given, element("dd", {}, button));
-  }));
-}
-
 function save() {
   uncopied.clear();
-  const anchor = element("a", { href: URL.createObjectURL(saved), download: saved.name });
-  anchor.click();
-  setTimeout(() => URL.revokeObjectURL(anchor.href), 60_000);
+  download(saved);
 }
 
 function toggle() {
@@ -238,6 +241,7 @@ async function report() {
 
 // Nothing that was shown or typed stays in the page.
 function forget() {
+  link?.collect?.forget();
   link = saved = null;
   shown = "";
   uncopied.clear();
@@ -262,6 +266,7 @@ function arrive() {
 function start() {
   keepLink("/s", () => link && shown);
   bindCopy(document, (id) => uncopied.delete(id));
+  $("answers").addEventListener("saved", ({ target }) => uncopied.delete(target.id));
   bindReveal(document);
   $("paste-form").addEventListener("submit", (event) => {
     event.preventDefault();
