@@ -120,7 +120,7 @@ class Couriers:
         """
         kind, _, name = delivery.place.partition(":")
         attempts: dict[str, Callable[[], str]] = {
-            "note": lambda: self._note(ticket, delivery, parts, look_first=look_first),
+            "note": lambda: self._note(ticket, facts, delivery, parts, look_first=look_first),
             "hook": lambda: self._hook(ticket, facts, name, delivery, parts),
             "mail": lambda: self._mail(ticket, facts, name, delivery, parts),
         }
@@ -149,10 +149,14 @@ class Couriers:
         unclear = look_first or getattr(error, "unclear", False)
         return again(delivery, due, unclear=unclear and delivery.place == "note")
 
-    def _note(self, ticket: Reference, delivery: Delivery, parts: list[Part], *, look_first: bool) -> str:
+    def _note(
+        self, ticket: Reference, facts: Facts, delivery: Delivery, parts: list[Part], *, look_first: bool
+    ) -> str:
         desk, language = self.desks[ticket.desk], self.languages[ticket.desk]
         if look_first and desk.noted(ticket.number, delivery.id):
             return "found"
+        if facts.status == "closed":  # some desks would take it all the same
+            raise TicketClosed
         lines = [self.line(part, language) for part in parts]
         subject = wording.trail_subject([part.link.ref for part in parts], language)
         desk.note(ticket.number, Note(delivery.id, subject, "\n".join(lines)))

@@ -25,6 +25,8 @@ from .notices import Language
 from .rules import choose
 from .service import BEING_WRITTEN, BUSY, Tickets
 
+FOR_CUSTOMERS = N_("Orders are for customers. As an agent, ask for what you need from the ticket's page.")
+
 
 @dataclass(frozen=True, repr=False)
 class Order:
@@ -87,9 +89,11 @@ class Orders:
         """Refuse whoever may not order for this organisation.
 
         Raises:
-            Forbidden: there are no orders here, or no known address to open a ticket for.
+            Forbidden: an agent, or there are no orders here, or no known address to open a ticket for.
             Invalid: it is not theirs, or they have to say which.
         """
+        if person.agent:
+            raise Forbidden(FOR_CUSTOMERS)
         if not self.desk:
             raise Forbidden(N_("Orders are not taken here. Write to support, and they will ask you."))
         if not person.email:

@@ -21,7 +21,8 @@ import pytest
 from secretsvc import client as protocol
 from secretsvc import envelope
 from secretsvc.backends import pair
-from secretsvc.client import Client, Origin, Problem, Unreachable
+from secretsvc.cli.inputs import sealed
+from secretsvc.client import Client, Created, Origin, Problem, Unreachable
 from secretsvc.envelope import Payload, b64
 from secretsvc.tickets.model import Reference
 from secretsvc.tickets.remote import Remote
@@ -280,6 +281,31 @@ def test_a_desk_without_notes_is_told_before_anything_is_asked(cli: Cli, which: 
     assert (ended.code, ended.out) == (8, b"")
     assert "no notes" in ended.err
     assert trail(cli, which) == []
+
+
+def test_the_reference_told_is_the_new_links_own_even_within_a_second(
+    agent: str, running: Web, which: str
+) -> None:
+    remote = Remote(Client(Origin.parse(running.url), api_key=agent), Reference.read(which))
+
+    def make(expires_in: int = 3600) -> Created:
+        key = envelope.new_key()
+        more = {"expires_in": expires_in, "label": which}
+        return remote.client.create(key, sealed(key, Payload(b"x"), "") | more)
+
+    for _ in range(20):
+        before = remote.page()[0]
+        first, between, second = make(), remote.page()[0], make()
+        if first.fields["expires_at"] == second.fields["expires_at"]:
+            break
+    both = {row.ref for row in remote.page()[0].links} - {row.ref for row in before.links}
+    [late] = remote.refs(second, "secret", between)
+    assert late in both - {row.ref for row in between.links}
+    assert set(remote.refs(second, "secret", before)) == both  # whose is whose, nobody could say
+    assert len(both) == 2
+    [other] = remote.refs(make(7200), "secret", before)
+    assert other not in both
+    assert remote.refs(second, "request", before) == []
 
 
 # --- list, revoke, unlock ------------------------------------------------------------------------------

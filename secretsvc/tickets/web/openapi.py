@@ -12,6 +12,7 @@ from .lists import FILTERED_KINDS, FILTERED_STATES
 # --- schemas -------------------------------------------------------------------------------------------
 
 STRING: dict[str, Any] = {"type": "string"}
+WORD: dict[str, Any] = {"type": ["string", "null"]}
 TRUTH: dict[str, Any] = {"type": "boolean"}
 LANGUAGE: dict[str, Any] = {"enum": ["de", "en"]}
 IDENTITY: dict[str, Any] = {"enum": list(get_args(model.Identity))}
@@ -76,6 +77,14 @@ FORM: dict[str, Any] = {
     "cost": _or_null(COST),
     "rows": _list(_always(id=STRING, label=STRING, type=STRING, options=OPTIONS)),
 }
+TOLD = _always(
+    product=WORD,
+    inquiry=WORD,
+    consents=_list(_always(id=STRING, text=STRING, ticked=TRUTH)),
+    package=WORD,
+    cost=WORD,
+    cost_accepted={"type": ["boolean", "null"]},
+)
 ASKED_FORM = _object(
     " ".join({*FORM} - {"product", "cost"}) + " state expires_at",
     **FORM,
@@ -87,6 +96,8 @@ ASKED_FORM = _object(
         "asked_by": STRING,
         "checked": IDENTITY,
         "answered_for": {"type": "integer", "description": "seconds that the answer waits to be picked up"},
+        "facts": TOLD
+        | {"description": "what was said outside the sealed part; to agents of the ticket's desk"},
     },
 )
 ENTRY: dict[str, Any] = {
@@ -205,7 +216,7 @@ def _calls() -> dict[str, Any]:
             "What a request asks, by whom and for which ticket. For its customer, and for whoever picks it up.",
             "AskedForm",
             "401 404 422 503",
-            [ID, IN_LANGUAGE],
+            [ID, API_KEY, IN_LANGUAGE],
             bearer=True,
         ),
         "/api/v1/organisations": _get(

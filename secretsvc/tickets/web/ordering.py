@@ -45,7 +45,6 @@ ordering.before_request(refuse_other_sites)
 
 PAGE = "/desk/order"
 FOR_PEOPLE = N_("Orders are placed in a browser, by signed-in customers. Programs use POST /api/v1/orders.")
-FOR_CUSTOMERS = N_("Orders are for customers. As an agent, ask for what you need from the ticket's page.")
 HANDED_IN_BEFORE = N_("This order was handed in before; what you sent now was not added to it.")
 
 
@@ -103,8 +102,6 @@ def refuse(person: Person) -> None:
     Raises:
         Forbidden: saying why.
     """
-    if person.agent:
-        raise Forbidden(FOR_CUSTOMERS)
     module().orders.allowed(person, next(iter(person.organisations), None))
 
 
