@@ -106,13 +106,18 @@ def tokens() -> None:
 @click.option(
     "--organisation", "organisations", multiple=True, metavar="ORG", help="That it may see; repeatable."
 )
-def add_token(name: str, role: Any, organisations: tuple[str, ...]) -> None:
+@click.option("--desk", "desks", multiple=True, metavar="DESK", help="An agent works at; by default all.")
+def add_token(name: str, role: Any, organisations: tuple[str, ...], desks: tuple[str, ...]) -> None:
     """Make a token and print it on standard output: the only time it is seen."""
     if any(not re.fullmatch(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}", each) for each in organisations):
         raise Usage("--organisation: expected 1 to 200 characters on one line.")
+    if any(not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", desk) for desk in desks):
+        raise Usage("--desk: expected the name of a desk, as in rt.")
+    if desks and role != "agent":
+        raise Usage("--desk: customers work at none.")
     terminal.check_output()
     with _tokens() as found:
-        token = found.add(name, role, organisations)
+        token = found.add(name, role, organisations, desks)
         try:
             terminal.write_output(token.encode() + b"\n")
         except OutputFailed:
@@ -183,7 +188,10 @@ def _tokens() -> Iterator[Tokens]:
 
 def _token_line(token: ApiToken) -> str:
     made = time.strftime("%Y-%m-%d", time.gmtime(token.created_at))
-    return "\t".join((token.name, token.role, token.id, made, ", ".join(token.organisations))) + "\n"
+    return (
+        "\t".join((token.name, token.role, token.id, made, ", ".join((*token.organisations, *token.desks))))
+        + "\n"
+    )
 
 
 @contextlib.contextmanager

@@ -179,6 +179,8 @@ def test_names_are_checked(cli: Cli) -> None:
     assert cli.run("tokens", "add", "a b", "--role", "customer").code == 8
     assert cli.run("tokens", "add", "b", "--role", "boss").code == 2
     assert cli.run("tokens", "add", "b", "--role", "agent", "--organisation", "a\nb").code == 2
+    assert cli.run("tokens", "add", "b", "--role", "customer", "--desk", "rt").code == 2
+    assert cli.run("tokens", "add", "b", "--role", "agent", "--desk", "R T").code == 2
     assert len(cli.ok("tokens", "list").line.splitlines()) == 1
 
 

@@ -88,7 +88,7 @@ def values(page: Answer) -> dict[str, str]:
             found[name[1]] = unescape(value[1])
     for name, text in re.findall(r'<textarea name="([^"]+)"[^>]*>\n(.*?)</textarea>', page.text, re.S):
         found[name] = unescape(text)
-    for name, options in re.findall(r'<select name="([^"]+)".*?>(.*?)</select>', page.text, re.S):
+    for name, options in re.findall(r'<select[^>]* name="([^"]+)".*?>(.*?)</select>', page.text, re.S):
         chosen = re.search(r'<option value="([^"]*)" selected', options)
         found[name] = chosen[1] if chosen else ""
     return found
@@ -143,9 +143,7 @@ def test_a_form_is_handed_in_and_collected_as_its_answers(
     }
 
 
-def test_a_file_is_handed_in_by_name_and_content(
-    here: InProcess, asked: Asked, agent: dict[str, str]
-) -> None:
+def test_a_file_is_handed_in_by_name_and_content(here: InProcess, asked: Asked, agent: dict[str, str]) -> None:
     content = bytes(range(256))
     given = {"link": link_of(asked), "step": "hand-in", "inquiry": "other", "product": "x"}
     given |= {"field.order.description": "y", "package": "basic", "cost_accepted": "yes", **TICKS}
@@ -178,9 +176,7 @@ def test_the_cost_has_to_be_accepted_where_the_package_is_charged(here: InProces
     assert "We charge this job by the time it takes." in page.text
 
 
-def test_what_was_entered_survives_a_mistake_and_no_secret_is_sent_back(
-    here: InProcess, asked: Asked
-) -> None:
+def test_what_was_entered_survives_a_mistake_and_no_secret_is_sent_back(here: InProcess, asked: Asked) -> None:
     entered = {**ROOT, "field.root.key": SECRETS[1], "consents.vendor": "yes"}
     page = post(here, asked, inquiry="root", step="hand-in", **entered)
     assert page.status == 422
@@ -288,9 +284,7 @@ def test_a_text_stays_a_text(here: InProcess, agent: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "file"])
-def test_curl_answers_what_asks_for_a_text_or_a_file(
-    here: InProcess, agent: dict[str, str], form: str
-) -> None:
+def test_curl_answers_what_asks_for_a_text_or_a_file(here: InProcess, agent: dict[str, str], form: str) -> None:
     asked = Asked.create(here, agent, form=form)
     answer = post(here, asked, {}, secret="\r\nfrom a pipe\n")
     assert (answer.status, answer.text) == (201, "Handed in.\n")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.harness import Answer, Client, wait_until
+from tests.harness import ROOT, Answer, Client, wait_until
 from tests.servers import free_port
 
 HERE = Path(__file__).parent
@@ -180,6 +180,7 @@ class RT:
             "RT_SITE_CONFIG": str(self.folder / "RT_SiteConfig.pm"),
             "RT_SITE_CONFIG_DIR": str(self.folder / "site.d"),
             "TESTS_HOOK_FILE": str(self.folder / "hook"),
+            "TESTS_SCRIP": str(ROOT / "docs" / "deploy" / "rt-scrip.pl"),
         }
 
     def _run(self, *argv: str) -> str:
