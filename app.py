@@ -41,6 +41,7 @@ from secretsvc.tickets.web.answering import answering
 from secretsvc.tickets.web.api import tickets_api
 from secretsvc.tickets.web.module import Module
 from secretsvc.tickets.web.ordering import ordering
+from secretsvc.tickets.web.pages import tickets_pages
 from secretsvc.tickets.web.session import People, signed_in
 from secretsvc.tokens import Tokens
 from secretsvc.vault import Rules, Vault
@@ -82,7 +83,7 @@ def create_app(conf: Settings | None = None, *, service: Service | None = None) 
     theme.install(app, theme.load(conf))
     app.extensions["secretsvc"] = service = service or make_service(conf)
     app.extensions["secretsvc.tickets"] = module = service.desks
-    for blueprint in (api, tickets_api, answering, ordering, pages):
+    for blueprint in (api, tickets_api, answering, ordering, tickets_pages, pages):
         app.register_blueprint(blueprint)
     if isinstance(module, Module):
         signin.install(app, make_people(conf, module))

@@ -13,7 +13,8 @@ from ..errors import N_, Invalid
 Status = Literal["open", "solved", "closed"]
 # How it was made sure that an order comes from who it says: shown to the agent, and kept beside the answer.
 Identity = Literal["signed-in", "phone-password", "known-address", "not-checked"]
-_REFERENCE = re.compile(r"([a-z][a-z0-9-]{0,31}):([A-Za-z0-9][A-Za-z0-9._-]{0,63})")
+# Too short a number for a link or its key, which somebody may paste by mistake.
+_REFERENCE = re.compile(r"([a-z][a-z0-9-]{0,31}):([A-Za-z0-9][A-Za-z0-9._-]{0,31})")
 
 
 class Reference(NamedTuple):

@@ -7,6 +7,7 @@ import { compose } from "./compose.js";
 import { $, busy, complain, say, setTime, word } from "./dom.js";
 import { FormatError, b64, formatLink, writePayload } from "./envelope.js";
 import { newPassword, newSecret } from "./generator.js";
+import { openPanel } from "./panels.js";
 import { forgetReply, loadTexts, noTexts, plainReply, showReply } from "./reply.js";
 import { sealSecret } from "./sealing.js";
 
@@ -14,12 +15,7 @@ const main = document.querySelector("main");
 const { desk, number, shared } = $("ticket").dataset;
 const path = `/${desk}/${number}`;
 
-function openPanel(name, focus) {
-  for (const panel of document.querySelectorAll("[data-panel]")) panel.hidden = panel.dataset.panel !== name;
-  focus.focus();
-}
-
-// Make the page ready; `refresh` finds a link's reference.  Returns what opens the two forms.
+// Make the page ready; `refresh` finds a link's reference.  Returns what to do when a form was opened.
 export function start(refresh) {
   const secret = compose(Number(main.dataset.maxBytes));
   let unsent = null;  // what was sealed or made, and has not been taken yet
@@ -27,14 +23,8 @@ export function start(refresh) {
   let uncopied = new Set();  // ids of what would be lost
   let generated = "";  // the last password that was made here: nobody knows it yet
 
-  function openSend() {
-    if (shared !== undefined && !$("password").value) generate($("password"), newPassword);
-    openPanel("send", $("secret"));
-    loadTexts(path);
-  }
-
-  function openAsk() {
-    openPanel("ask", $("form"));
+  function opened(name) {
+    if (name === "send" && shared !== undefined && !$("password").value) generate($("password"), newPassword);
     loadTexts(path);
   }
 
@@ -76,7 +66,7 @@ export function start(refresh) {
       const link = formatLink(main.dataset.base, sealed.key);
       await showMade({ kind: "secret", link, password, until: created.expires_at, id: sealed.body.id }, more.language);
     } catch (error) {
-      explain("problem", error);
+      await explain("problem", error);
     }
   }
 
@@ -91,18 +81,21 @@ export function start(refresh) {
       const pickUp = formatLink(main.dataset.base, asked.key);
       await showMade({ kind: "request", link, pickUp, until: created.expires_at, id: asked.body.id }, more.language);
     } catch (error) {
-      explain("ask-problem", error);
+      await explain("ask-problem", error);
     }
   }
 
-  function explain(id, error) {
+  async function explain(id, error) {
     if (error instanceof FormatError) return complain(id, word("bad-password"), $("password"));
     if (error.name === "NotSupportedError") return complain(id, word("unsupported"));
     if (error.type === undefined) throw error;
+    const type = error.type === "forbidden" && await isSignedOut() ? "unauthorized" : error.type;
     const known = ["unauthorized", "forbidden", "rate-limited", "not-found"];
-    const name = known.includes(error.type) ? error.type : isPassing(error) ? "unreachable" : "failed";
-    return complain(id, word(error.type === "too-large" ? "service-too-large" : name));
+    const name = known.includes(type) ? type : isPassing(error) ? "unreachable" : "failed";
+    return complain(id, word(type === "too-large" ? "service-too-large" : name));
   }
+
+  const isSignedOut = () => call("GET", "/me", { patient: () => false }).then(() => false, ({ type }) => type === "unauthorized");
 
   // --- what was made
 
@@ -225,5 +218,6 @@ export function start(refresh) {
   $("note")?.addEventListener("click", note);
   addEventListener("beforeunload", (event) => { if (mayLose()) event.preventDefault(); });
   addEventListener("pagehide", forget);
-  return { openSend, openAsk };
+  for (const form of ["send", "ask"]) $(form).querySelector(".main").disabled = false;
+  return { opened };
 }

@@ -1,5 +1,5 @@
 // Calls to the service.  A lost or unclear answer is asked for again with the same Idempotency-Key.
-import { b64 } from "./envelope.js";
+import { b64 } from "./primitives.js";
 
 const DELAYS = [1, 2, 4, 8];  // seconds before each repeat
 const PATIENCE = 20_000;  // milliseconds without a byte

@@ -1,9 +1,8 @@
 // A secret in the making: text, or one file that is picked, dropped or pasted.
 import { $, complain, say, size, word } from "./dom.js";
 import { Payload } from "./envelope.js";
+import { safeName } from "./names.js";
 
-// Characters a file name may not hold in an envelope: controls, bidi marks, path separators.
-const NOT_IN_NAME = /[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069/\\]|\p{Surrogate}/gu;
 const encoder = new TextEncoder();
 
 export function compose(maxBytes) {
@@ -90,11 +89,5 @@ export function compose(maxBytes) {
 
 // A file may have been moved or changed since it was chosen.
 const read = (file) => file.arrayBuffer().then((buffer) => new Uint8Array(buffer), () => null);
-
-export function safeName(name) {
-  let safe = name.replace(NOT_IN_NAME, "_").replace(/^\.{1,2}$/, "_") || "_";
-  while (encoder.encode(safe).length > 255) safe = [...safe].slice(1).join("");  // the end tells the kind
-  return safe;
-}
 
 const safeType = (type) => (/^[\x20-\x7e]{1,127}$/.test(type) ? type : undefined);

@@ -2,17 +2,10 @@
 import { bindReveal } from "./beside.js";
 import { $, element, size, word } from "./dom.js";
 import { b64, writeAnswers } from "./envelope.js";
-import { safeName } from "./compose.js";
+import { safeName } from "./names.js";
 
 const CONTROL = /[\0-\x1f\x7f-\x9f]/;
 const SURROGATE = /\p{Surrogate}/u;
-
-// Whether a text or a file, as it is, answers a form.
-export function isSimple({ product, inquiries, consents, cost, identity, groups }) {
-  const types = groups.flatMap(({ fields }) => fields.map(({ type }) => type));
-  const asksMore = product || inquiries.length || consents.length || cost || identity;
-  return !asksMore && new Set(types).size === types.length && types.every((type) => type === "text" || type === "file");
-}
 
 // Build the form inside `place`; its complaints go beside the fields and, all of them, into #faults.  `whom` is a choice
 // of the page's own that has to be made too.
@@ -132,7 +125,9 @@ export function ask(place, form, whom = null) {
       go.addEventListener("click", () => input.focus());
       return element("li", {}, go, `: ${text}`);
     }));
-    faults[0]?.[0].focus();
+    if (!faults.length) return;
+    place.inert = false;  // what is held takes no focus
+    faults[0][0].focus();
   }
 
   async function answers() {

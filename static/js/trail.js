@@ -51,19 +51,21 @@ export function followTrail(path) {
   async function refresh(id, tell = true) {
     clearTimeout(timer);
     const mine = ++asked;
-    const answer = await fetchPage(`/desk${path}/trail${query(id)}`);
-    const trail = answer?.getElementById("trail");
+    const { status, page } = await fetchPage(`/desk${path}/trail${query(id)}`);
+    const trail = page?.getElementById("trail");
     if (mine === asked) {  // else a later answer counts
       if (trail) take(trail, tell);
-      trouble(answer, trail);
+      if (status === 404) $("entries").replaceChildren();
+      complain(trail ? "" : { 200: "trail-signed-out", 404: "not-found" }[status] ?? "trail-unreachable");
       schedule();
     }
     return trail?.dataset.made || null;
   }
 
-  function trouble(answer, trail) {
-    const name = trail ? "" : answer ? "trail-signed-out" : "trail-unreachable";
+  // What failed by hand stays until the next try.
+  function complain(name) {
     const place = $("trail-trouble");
+    if (!name && place.dataset.now === "act-failed") return;
     if (place.dataset.now !== name) place.textContent = name && word(name);
     place.dataset.now = name;
     place.hidden = !name;
@@ -76,15 +78,14 @@ export function followTrail(path) {
 
   async function act(form) {
     const { act: what, ref } = form.dataset;
+    $("trail-trouble").dataset.now = "";
     await busy(form.querySelector("button"), async () => {
       const done = await call("POST", `/tickets${path}/links/${ref}/${what}`).catch((problem) => problem);
       await refresh(undefined, false);
       const isStill = done instanceof Error && $(`link-${ref}`)?.querySelector(`[data-act="${what}"]`);
       $("trail-heading").focus();
       if (!isStill) return say($(`link-${ref}`)?.querySelector(".now").textContent ?? "");
-      $("trail-trouble").textContent = word("act-failed");
-      $("trail-trouble").hidden = false;
-      return undefined;
+      return complain("act-failed");
     });
   }
 
@@ -104,7 +105,7 @@ function query(id) {
   return `?${wanted}`;
 }
 
-// A page of ours as a document, or null.  Nothing in it runs; text is made into markup by nobody but the server.
+// A page of ours as a document, with its status.  Nothing in it runs; nobody but the server has made its markup.
 function fetchPage(url) {
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
@@ -112,8 +113,8 @@ function fetchPage(url) {
     request.responseType = "document";
     request.setRequestHeader("Accept", "text/html");
     request.timeout = 20_000;
-    request.onload = () => resolve(request.status < 500 ? request.responseXML : null);
-    request.onerror = request.ontimeout = request.onabort = () => resolve(null);
+    request.onload = () => resolve({ status: request.status, page: request.responseXML });
+    request.onerror = request.ontimeout = request.onabort = () => resolve({ status: 0, page: null });
     request.send();
   });
 }

@@ -583,6 +583,7 @@ def test_without_script_a_request_is_answered(
     plain.locator("#plain-secret").fill("zwei\nZeilen")
     plain.get_by_role("button", name="Hand it in").click()
     expect(plain.locator("h1")).to_have_text("Handed in")
+    plain.goto("/help")
     plain.goto(steps.request_of(asked))
     plain.locator("#plain-link").fill(plain.url)
     plain.get_by_role("button", name="Continue").click()

@@ -74,7 +74,7 @@ def visit(page: Page, path: str, site: Site) -> Visit:
     answer = page.goto(path)
     page.remove_listener("request", note)
     assert answer is not None
-    asked.remove(path)
+    asked.remove(urlsplit(path).path)
     named = {name: (kind, digest) for name, kind, digest in page.evaluate(NAMED)}
     client = site.web.client()
     weight = len(answer.body()) + sum(len(client.get(name).body) for name in {*asked, *named})

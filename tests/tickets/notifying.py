@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -42,6 +43,13 @@ settles = 9
 """
     )
     return path
+
+
+def patient(config: Path, seconds: int = 20) -> Path:
+    """The same settings for a tracker that may take its time."""
+    text = re.sub(r"(?m)^timeout = .*", f"timeout = {seconds}", config.read_text())
+    config.write_text(re.sub(r"(?m)^settles = .*", f"settles = {8 * seconds}", text))
+    return config
 
 
 class Process:

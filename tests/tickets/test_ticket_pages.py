@@ -245,7 +245,9 @@ def test_whoever_made_a_link_learns_its_reference_by_its_id(desk: Desk) -> None:
 
 
 def test_what_people_and_helpdesks_write_does_no_harm(desk: Desk) -> None:
-    desk.send(desk.ticket(organisation=HOSTILE))  # so that subjects can name it
+    theirs = desk.ticket(organisation=HOSTILE)
+    desk.send(theirs)
+    desk.refs(theirs)  # looked at: so subjects can name it
     agent = Person(HOSTILE, "agent", id="hostile-agent")
     number = desk.ticket(requester_name=HOSTILE, requester=HOSTILE, subject=f"Re: {HOSTILE}: {HOSTILE}")
     secret = Secret.make(label=f"paper:{number}")
@@ -254,6 +256,7 @@ def test_what_people_and_helpdesks_write_does_no_harm(desk: Desk) -> None:
     for path in (
         f"/desk/paper/{number}",
         f"/desk/paper/{number}/trail",
+        f"/desk/paper/{theirs}",
         "/desk/organisations",
         f"/desk/organisations/links?{query}",
         "/desk/organisations/links?organisation=Kunde+GmbH",

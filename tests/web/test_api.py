@@ -935,12 +935,12 @@ def test_a_request_from_asking_to_collecting(here: InProcess, backs: Backends) -
     created = here.post("/api/v1/requests", body, agent)
     assert (created.status, created.json["state"]) == (201, "waiting")
     assert "link" not in created.json
-    asked = Asked.create(here, agent, language="de", label="T-7")
+    asked = Asked.create(here, agent, form="server-order", language="de", label="T-7")
 
     found = here.get(f"/api/v1/requests/{asked.id}", **asked.answerer)
     assert found.status == 200
     assert set(found.json) == {"form", "language", "expires_at", "label", "state"}
-    assert (found.json["form"], found.json["language"]) == ("text", "de")
+    assert (found.json["form"], found.json["language"]) == ("server-order", "de")
     assert (found.json["label"], found.json["state"]) == ("T-7", "waiting")
 
     state = here.get(f"/api/v1/secrets/{asked.id}", **asked.holder).json
@@ -954,10 +954,11 @@ def test_a_request_from_asking_to_collecting(here: InProcess, backs: Backends) -
     store.hincrby(receipt_key(asked.id), "x", -1800)
     answer = {
         "envelope": asked.sealed(b"geheim"),
-        "consents": ["access", "backup"],
+        "consents": ["standard", "update", "access", "backup"],
         "cost_accepted": True,
-        "inquiry": "Update",
+        "inquiry": "root",
         "product": "Server 1",
+        "package": "managed",
     }
     given = asked.answer(here, answer)
     assert (given.status, given.json["state"], given.json["kind"]) == (201, "sealed", "request")

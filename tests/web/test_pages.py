@@ -471,7 +471,8 @@ def test_pages_are_small_and_bring_nothing_inline_or_from_elsewhere(browser: Bro
         page = Page(answer)
         assert not {tag for tag, _ in page.elements} & {"style", "iframe", "object", "embed", "base"}
         assert "".join(re.findall(r"<script[^>]*>(.*?)</script>", answer.text, re.S)) == ""
-        wanted_later = ("js/qr.js", "js/generator.js")  # fetched when somebody asks for a code, or a password
+        # Fetched when somebody asks for a code or a password, or collects an answer.
+        wanted_later = ("js/qr.js", "js/generator.js", "js/collect.js", "js/answers.js")
         used = {url for _, name, url in page.attributes if name in ("href", "src") and "/static/" in url}
         used = {url for url in used if not url.endswith(wanted_later)}
         assert sum(len(browser.here.get(url).body) for url in used) + len(answer.body) < 60_000

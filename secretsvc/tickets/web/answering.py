@@ -34,6 +34,7 @@ from ...web.language import asked as language_asked
 from ...web.language import gettext
 from ...web.pages import ALTERED, payload_of, plain_text, refuse_other_sites
 from ...web.service import service
+from ..form import Form
 from ..model import Reference
 from .module import module
 from .sheet import MAX_PARTS, NAMES, PREFIXES, Sheet, is_simple
@@ -49,10 +50,7 @@ Somebody asks you for a secret. Hand it in with the whole request link:
 Here the server seals it. To keep it from the server, use the page in a browser.
 A request for more than a text or a file is answered in a browser.
 """
-ASKS_FOR_MORE = N_(
-    "This request has a form with several fields: open its link in a browser and fill it in."
-)
-PASTE_IT = N_("Send the request link you were given.")
+ASKS_FOR_MORE = N_("This request has a form with several fields: open its link in a browser and fill it in.")
 
 
 @answering.get("/r")
@@ -84,9 +82,10 @@ def answer_request() -> AnyResponse | str | tuple[str, int]:
     if browser and look.receipt.language and not language_asked():
         g.language = look.receipt.language
     try:
-        if is_simple(module().form_of(look.receipt)):
+        form = module().form_of(look.receipt)
+        if form is None or is_simple(form):
             return _simple(given, asked, look, browser=browser)
-        return _sheet(given, asked, look, browser=browser)
+        return _sheet(form, given, asked, look, browser=browser)
     except (Conflict, Ended) as error:
         if not browser:
             raise
@@ -108,13 +107,10 @@ def _simple(
 
 
 def _sheet(
-    given: dict[str, Part], asked: RequestLink, look: Look, *, browser: bool
+    form: Form, given: dict[str, Part], asked: RequestLink, look: Look, *, browser: bool
 ) -> AnyResponse | str | tuple[str, int]:
     """A form, a step at a time."""
     here = module()
-    form = here.form_of(look.receipt)
-    if form is None:  # pragma: no cover - then it is a simple one
-        raise Invalid(("link", PASTE_IT))
     if not browser and not any(name.startswith(PREFIXES) for name in given):
         raise Invalid(("secret", ASKS_FOR_MORE))
     sheet = Sheet(form, here.package_of(look.receipt), given)
@@ -207,8 +203,6 @@ def _over(error: SecretsvcError) -> AnyResponse:
 
 
 def _link(text: str) -> RequestLink:
-    if not text.strip():
-        raise Invalid(("link", PASTE_IT))
     try:
         return read_request_link(text)
     except BadRequestLink as error:

@@ -11,8 +11,19 @@ from msgspec import Meta
 from ...errors import N_, Damaged, Invalid, TicketGone
 from ...model import Look
 from ...tokens import Person
-from ...web.api import FACTS, Envelope, ExpiresIn, Name, Nothing, Token, Word, answer_envelope, find
-from ...web.bodies import bytes_of, idempotency_key, read_json, whole_body
+from ...web.api import (
+    FACTS,
+    Envelope,
+    ExpiresIn,
+    Name,
+    Nothing,
+    Token,
+    Word,
+    answer_envelope,
+    find,
+    format_link_of,
+)
+from ...web.bodies import bytes_of, idempotency_key, link_key, read_json, whole_body
 from ...web.language import current
 from ...web.problems import rfc3339
 from ...web.service import service
@@ -168,14 +179,14 @@ def note(desk: str, number: str, ref: str) -> Response:
     """Write a pick-up link into an internal note."""
     here = module()
     person, where = _staffed(desk, number)
-    body = read_json(PickUp)
+    key = link_key(read_json(PickUp).link)
     language = here.config.desks[desk].language
     text = Note(
         f"{ref}.pick-up",
         notes.pick_up_subject(ref, language),
-        notes.pick_up_text(body.link.strip(), language),
+        notes.pick_up_text(format_link_of(service(), key), language),
     )
-    here.tickets.note_pick_up(person, where, ref, body.link, text)
+    here.tickets.note_pick_up(person, where, ref, key, text)
     return Response(status=204)
 
 
@@ -272,6 +283,7 @@ def order() -> Response:
     form = here.forms[body.form]
     said = {name: value for name in FACTS if (value := getattr(body, name)) is not None}
     sealed = answer_envelope(service(), body.envelope)
+    service().limits.create(request.remote_addr)
     found = here.orders.place(
         person,
         Order(

@@ -135,7 +135,6 @@ def row(
         "state": progress.state,
         "now": gettext(state),
         "expires_at": progress.expires_at or link.expires_at,
-        "by": one_line(link.by),
         "password": link.password,
         "form": one_line(form.title.of(language)) if form else link.form,
         "identity": wording.identity(link.identity, language) if link.identity else None,

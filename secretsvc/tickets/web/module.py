@@ -66,7 +66,8 @@ class Module:
         if form is None:
             return said
         link = self.link_of(look)
-        form.check_facts(msgspec.convert(said, Facts), self.package_of(look.receipt))
+        if look.receipt.state == "waiting":  # else it is told what has become of the request
+            form.check_facts(msgspec.convert(said, Facts), self.package_of(look.receipt))
         return _kept(form, said, link.identity if link else None)
 
     def order_facts(self, form: Form, said: Mapping[str, Any]) -> Mapping[str, Any]:

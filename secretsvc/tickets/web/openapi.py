@@ -241,7 +241,7 @@ def _calls() -> dict[str, Any]:
                 "server. For customers.",
                 201,
                 "Placed",
-                "400 401 403 404 409 410 413 415 422 503",
+                "400 401 403 404 409 410 413 415 422 429 503",
                 body=ref("NewOrder"),
                 parameters=[API_KEY, KEY | {"required": True}],
             )

@@ -31,10 +31,8 @@ LABELS = {
 Facts = Mapping[str, Any]
 
 
-def is_simple(form: Form | None) -> bool:
-    """Whether a text or a file, as it is, answers a form: it asks for nothing else, or is not known."""
-    if form is None:
-        return True
+def is_simple(form: Form) -> bool:
+    """Whether a text or a file, as it is, answers a form: it asks for nothing else."""
     types = [field.type for group in form.groups for field in group.fields]
     choices = (form.product, form.inquiries, form.consents, form.cost, form.identity)
     return not any(choices) and len(set(types)) == len(types) and {"text", "file"}.issuperset(types)

@@ -2,9 +2,8 @@
 import { answerToken, readRequestLink, requestPublicKey, sealAnswer } from "../answers.js";
 import { call, isPassing } from "../api.js";
 import { compose } from "../compose.js";
-import { $, busy, complain, language, say, setTime, show, word } from "../dom.js";
+import { $, busy, complain, extra, language, say, setTime, show, word } from "../dom.js";
 import { FormatError, b64, newKey, writePayload } from "../envelope.js";
-import { ask, isSimple } from "../form.js";
 import { awaitLink, keepLink, isReload, speak, takeLink } from "../link.js";
 
 const maxBytes = Number(document.querySelector("main").dataset.maxBytes);
@@ -39,7 +38,8 @@ async function check() {
       if (problem.type !== "not-found") throw problem;
       return {};  // its form is not there any more: then a text will do
     });
-    tell(asked, more);
+    const { ask } = more.groups && !isSimple(more) ? await extra("./form.js") : {};
+    tell(asked, more, ask);
     return show("write");
   } catch (problem) {
     if (problem.name === "NotSupportedError") return show("unsupported");
@@ -47,8 +47,15 @@ async function check() {
   }
 }
 
+// Whether a text or a file, as it is, answers a form.
+function isSimple({ product, inquiries, consents, cost, identity, groups }) {
+  const types = groups.flatMap(({ fields }) => fields.map(({ type }) => type));
+  const asksMore = product || inquiries.length || consents.length || cost || identity;
+  return !asksMore && new Set(types).size === types.length && types.every((type) => type === "text" || type === "file");
+}
+
 // Who asks, for what, and the fields.
-function tell(asked, more) {
+function tell(asked, more, ask) {
   request.ticket = asked.label?.replace(/^[a-z][a-z0-9-]*:(?=[\w.-]+$)/, "");
   const facts = { ...more, ticket: request.ticket, checked: more.identity && more.checked && word(more.checked) };
   for (const part of document.querySelectorAll("[data-about]")) {
@@ -59,7 +66,7 @@ function tell(asked, more) {
   $("title").textContent = more.title ?? word("asked");
   $("intro").textContent = more.intro ?? "";
   $("identity").hidden = !more.identity;
-  form = more.groups && !isSimple(more) ? ask($("fields"), more) : null;
+  form = ask ? ask($("fields"), more) : null;
   $("simple").hidden = Boolean(form);
 }
 
