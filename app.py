@@ -148,6 +148,8 @@ def make_tickets(conf: Settings, config: Config, vault: Vault, store: TicketStor
         found,
         webhooks=Webhooks(config.webhooks, config.allow_networks) if config.webhooks else None,
         mailer=Mailer(config.mail) if config.mail else None,
+        clock=vault.store.now,
+        marker=tickets.marker,
     )
     return Module(
         config,
@@ -189,6 +191,9 @@ def main(arguments: Sequence[str] = ()) -> int:
         logs.configure(conf.log_level)
         if list(arguments) == ["notifier"]:
             return notify(conf)
+        if arguments:
+            print("secretsvc: expected no arguments, or: notifier", file=sys.stderr)
+            return 2
         if not conf.embedded:
             os.execv(WEB[0], WEB)  # noqa: S606 - our own interpreter, no shell
         data_dir = Path(conf.data_dir)

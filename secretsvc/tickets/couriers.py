@@ -33,6 +33,10 @@ GIVE_UP = 7 * 86_400.0  # seconds after which what never got through is given up
 log = logging.getLogger(__name__)
 
 
+class _LookAgainError(Exception):
+    """A note was not found, and may yet come."""
+
+
 class Part(NamedTuple):
     """An event with what it is about: its link, and what was noticed of that."""
 
@@ -42,10 +46,11 @@ class Part(NamedTuple):
 
 
 class Follower(msgspec.Struct, frozen=True):
-    """What a notice needs."""
+    """What a notice needs; ``since`` when they follow, seconds since 1970."""
 
     email: str
     language: Language
+    since: float = 0.0
 
 
 class Couriers:
@@ -58,6 +63,8 @@ class Couriers:
         forms: what requests ask.
         webhooks, mailer: None for none.
         first: seconds until a failure is tried again the first time.
+        clock: the store's time, seconds since 1970.
+        marker: what makes a name a marker that nobody else can write.
     """
 
     def __init__(
@@ -70,6 +77,8 @@ class Couriers:
         webhooks: Webhooks | None = None,
         mailer: Mailer | None = None,
         first: float = FIRST,
+        clock: Callable[[], float],
+        marker: Callable[[str], str],
     ) -> None:
         self.desks = desks
         self.languages = languages
@@ -78,6 +87,8 @@ class Couriers:
         self.webhooks = webhooks
         self.mailer = mailer
         self.first = first
+        self.clock = clock
+        self.marker = marker
         self._closed: dict[str, float] = {}
 
     def line(self, part: Part, language: Language) -> str:
@@ -91,11 +102,21 @@ class Couriers:
         """The places of the webhooks that want this ticket's events."""
         return [f"hook:{name}" for name in self.webhooks.wanting(ticket.desk)] if self.webhooks else []
 
-    def followers(self, facts: Facts) -> list[str]:
-        """The places of those who hear of new links on such a ticket."""
+    def followers(self, facts: Facts) -> dict[str, float]:
+        """The places of those who hear of new links on such a ticket, with the time since when they do."""
         if self.mailer is None or facts.organisation is None:
-            return []
-        return [f"mail:{person}" for person in sorted(self.store.followers(facts.organisation))]
+            return {}
+        found = self.store.followers(facts.organisation)
+        decode = msgspec.json.Decoder(Follower).decode
+        return {f"mail:{person}": decode(details).since for person, details in found.items()}
+
+    def close(self, ticket: Reference, place: str, *, took: float = 0.0) -> None:
+        """Leave a place alone for a while, that others need not wait for it: longer than it kept us waiting.
+
+        Args:
+            took: seconds.
+        """
+        self._closed[_door(ticket, place)] = self.clock() + max(self.first, 4 * took)
 
     def closed_until(self, ticket: Reference, place: str) -> float:
         """Until when a place is left alone, seconds since 1970."""
@@ -128,12 +149,16 @@ class Couriers:
             return finish(delivery, attempts[kind](), now)
         except (TicketClosed, TicketGone, TargetGone, MailRefused) as error:
             return finish(delivery, error.kind, now)
+        except _LookAgainError:
+            settled = self.clock() + self.desks[ticket.desk].settles
+            return again(delivery, settled, unclear=True, looked=True)
         except (DeskUnavailable, DeskForbidden, TargetError, MailUnavailable) as error:
-            return self._later(ticket, delivery, error, look_first=look_first, now=now)
+            return self._later(ticket, delivery, error, look_first=look_first, began=now)
 
     def _later(
-        self, ticket: Reference, delivery: Delivery, error: SecretsvcError, *, look_first: bool, now: float
+        self, ticket: Reference, delivery: Delivery, error: SecretsvcError, *, look_first: bool, began: float
     ) -> Delivery:
+        now = self.clock()
         fields = {"ticket": str(ticket), "place": delivery.place, "error": error.kind, "tries": delivery.tries}
         log.warning("an event could not be told; it is tried again", extra={"fields": fields})
         asked = getattr(error, "asked" if isinstance(error, DeskUnavailable) else "retry_after", None) or 0.0
@@ -145,7 +170,7 @@ class Couriers:
             log.error("an event is not told any more", extra={"fields": fields})
             return finish(delivery, "given-up", now)
         if isinstance(error, DeskUnavailable | TargetUnavailable | MailUnavailable):
-            self._closed[_door(ticket, delivery.place)] = now + self.first
+            self.close(ticket, delivery.place, took=now - began)
         unclear = look_first or getattr(error, "unclear", False)
         return again(delivery, due, unclear=unclear and delivery.place == "note")
 
@@ -153,13 +178,16 @@ class Couriers:
         self, ticket: Reference, facts: Facts, delivery: Delivery, parts: list[Part], *, look_first: bool
     ) -> str:
         desk, language = self.desks[ticket.desk], self.languages[ticket.desk]
-        if look_first and desk.noted(ticket.number, delivery.id):
+        marker = self.marker(delivery.id)
+        if look_first and desk.noted(ticket.number, marker):
             return "found"
+        if look_first and not delivery.looked:
+            raise _LookAgainError  # what a desk did not do while it hung it may be doing just now
         if facts.status == "closed":  # some desks would take it all the same
             raise TicketClosed
         lines = [self.line(part, language) for part in parts]
         subject = wording.trail_subject([part.link.ref for part in parts], language)
-        desk.note(ticket.number, Note(delivery.id, subject, "\n".join(lines)))
+        desk.note(ticket.number, Note(marker, subject, "\n".join(lines)))
         return "done"
 
     def _hook(self, ticket: Reference, facts: Facts, name: str, delivery: Delivery, parts: list[Part]) -> str:
@@ -170,7 +198,7 @@ class Couriers:
                 "ref": link.ref,
                 "desk": ticket.desk,
                 "ticket": ticket.number,
-                "organisation": facts.organisation,
+                "organisation": (facts.organisation or "")[:200] or None,
                 "kind": link.kind,
                 "expires_at": outgoing.stamp(link.expires_at),
             }

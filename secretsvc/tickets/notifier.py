@@ -85,7 +85,7 @@ class Notifier:
                 break
             try:
                 at = self.look(ticket)
-            except SecretsvcError as error:
+            except Exception as error:  # one ticket does not keep the others waiting
                 complain("a ticket could not be looked at; it is tried again", ticket, error)
                 at = self.now() + TRY_AGAIN
             self.store.look_next(ticket, was, at)
@@ -101,7 +101,7 @@ class Notifier:
         Raises:
             Unavailable: store or ledger do not answer; nothing is lost.
         """
-        record = self.tickets.notice(ticket)
+        record = self.tickets.notice(ticket, patient=True)
         if ticket.desk not in self.tickets.desks or not record.links:
             return None
         facts = self._facts(ticket, record.facts)
@@ -113,15 +113,18 @@ class Notifier:
 
     def _facts(self, ticket: Reference, known: Facts) -> Facts:
         """What is known of the ticket, read from the desk where that is due; as it was if that fails."""
-        now = self.now()
-        solved = freezes_at(known, grace=0) is not None
-        age = self.every if solved else READ_EVERY
-        if known.frozen_at is not None or (now - known.read_at < age and not known.hinted):
+        began = self.now()
+        near = known.frozen_at is None and known.solved_at is not None
+        fresh = began - known.read_at < (self.every if near else READ_EVERY) and not known.hinted
+        over = known.frozen_at is not None and known.status == "closed"
+        if over or fresh or self.couriers.closed_until(ticket, "note") > began:
             return known
         try:
             return self.tickets.facts(ticket, fresh=0)
         except (TicketGone, DeskForbidden, DeskUnavailable) as error:
             complain("a ticket could not be read", ticket, error)
+            if isinstance(error, DeskUnavailable):
+                self.couriers.close(ticket, "note", took=self.now() - began)
             return known
 
     def _filled(self, outbox: Outbox, ticket: Reference, record: Record, facts: Facts) -> Outbox:
@@ -135,9 +138,9 @@ class Notifier:
             return outbox
         for place in self.couriers.hooks(ticket):
             outbox = outbox.put(place, names, now)
-        created = [part.event.id for part in told if part.event.word == "created"]
-        for place in self.couriers.followers(facts):
-            outbox = outbox.put(place, created, now)
+        for place, since in self.couriers.followers(facts).items():
+            news = [part for part in told if part.event.word == "created" and part.event.at >= int(since)]
+            outbox = outbox.put(place, [part.event.id for part in news], now)
         return outbox
 
     def _try(self, ticket: Reference, record: Record, facts: Facts, id: str) -> None:
@@ -173,19 +176,24 @@ class Notifier:
         times = [self._ready_at(ticket, each) for each in self.store.read(ticket).outbox.open]
         for link in record.links.values():
             progress = record.of(link.id)
-            if not progress.over:
-                times.append(min(now + self.every, max(now, progress.expires_at) + 1))
-        if facts.frozen_at is None and self.tickets.desks[ticket.desk].notes:
+            if progress.over:
+                continue
+            ends = max(progress.expires_at, link.expires_at)
+            # Once it is opened only a report may come, of which there is a hint.
+            wait = self.every * (4 if progress.state == "opened" else 1)
+            times.append(min(now + wait, ends + 1) if now < ends else now + wait)
+        last = max(link.expires_at for link in record.links.values())
+        kept = now < last + self.store.retention
+        if facts.frozen_at is None and self.tickets.desks[ticket.desk].notes and kept:
             freezes = freezes_at(facts, grace=self.tickets.grace[ticket.desk])
-            times.append(
-                now + READ_EVERY if freezes is None else max(now + PAUSE, min(now + self.every, freezes))
-            )
+            times.append(now + READ_EVERY if freezes is None else min(now + self.every, max(now, freezes)))
         return max(now + PAUSE / 2, min(times)) if times else None
 
 
-def complain(what: str, ticket: Reference, error: SecretsvcError) -> None:
-    """Log what went wrong with a ticket."""
-    log.warning(what, extra={"fields": {"ticket": str(ticket), "error": error.kind}})
+def complain(what: str, ticket: Reference, error: Exception) -> None:
+    """Log what went wrong with a ticket: the kind of error, never its words."""
+    kind = error.kind if isinstance(error, SecretsvcError) else type(error).__name__
+    log.warning(what, extra={"fields": {"ticket": str(ticket), "error": kind}})
 
 
 def _told(record: Record) -> list[Part]:

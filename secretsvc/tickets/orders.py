@@ -16,13 +16,12 @@ import msgspec
 from .. import envelope as format
 from ..atrest import joined, sha256
 from ..envelope import RequestLink, b64
-from ..errors import N_, Conflict, DeskUnavailable, Forbidden, Invalid, Opened, SecretsvcError
+from ..errors import N_, Conflict, DeskUnavailable, Forbidden, Invalid, NotFound, Opened, SecretsvcError
 from ..tokens import Person
 from ..vault import New, Vault
 from . import notes
 from .model import Desk, NewTicket, Note, Reference
 from .notices import Language
-from .rules import choose
 from .service import BEING_WRITTEN, BUSY, Tickets
 
 FOR_CUSTOMERS = N_("Orders are for customers. As an agent, ask for what you need from the ticket's page.")
@@ -113,10 +112,12 @@ class Orders:
         """
         self.allowed(person, order.organisation)
         desk = self.tickets.desks[self.desk]
-        ticket = Reference(self.desk, self._number(desk, person, order))
-        if order.organisation is not None:
-            self.store.change_facts(ticket, lambda known: choose(known, order.organisation))
         handles = format.derive_handles(order.key)
+        self._refuse_used(handles.id, person, order)
+        ticket = Reference(self.desk, self._number(desk, person, order))
+        facts = self.tickets.facts(ticket)  # before choosing: what the desk says later must not be news
+        if order.organisation is not None and not facts.chosen:
+            self.tickets.set_organisation(ticket, order.organisation)
         link = RequestLink(handles.id, format.request_public_key(order.key))
         self.vault.create(
             New(
@@ -139,12 +140,26 @@ class Orders:
             self.vault.answer(look, order.envelope(link), msgspec.json.encode(order.facts).decode())
         except Opened:
             raise Conflict(N_("This order has been handed in and picked up already.")) from None
-        listed = self.store.read(ticket).links[b64(handles.id)]
-        return Placed(ticket, listed.ref, self.vault.status(handles.id).receipt.expires_at)
+        listed = self.store.read(ticket).links.get(b64(handles.id))
+        return Placed(ticket, listed.ref if listed else "", self.vault.status(handles.id).receipt.expires_at)
 
     def placed(self, person: Person, idempotency_key: str) -> str | None:
         """The number of the ticket that this order was given before, if it was."""
         return self.store.order(f"order-{_digest(person.id, idempotency_key)}")
+
+    def _refuse_used(self, id: bytes, person: Person, order: Order) -> None:
+        """Before a ticket is opened for nothing: a key that was used for anything but this very order.
+
+        Raises:
+            Conflict: it was.
+        """
+        try:
+            label = self.vault.status(id).receipt.label
+        except NotFound:
+            return
+        number = self.placed(person, order.idempotency_key)
+        if number is None or label != str(Reference(self.desk, number)):
+            raise Conflict(N_("This link belongs to another secret. Load the page anew and try again."))
 
     def _number(self, desk: Desk, person: Person, order: Order) -> str:
         """The number of the order's ticket, which is opened once."""

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+MOST = 50  # events in one note
+
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Some events on their way to one place.
@@ -23,6 +25,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         begun_at: when it was begun last and has not been finished, seconds since 1970; 0 for no such try.
         begun_by: by whom, so that no two take one try for their own.
         due_at: not before, seconds since 1970.
+        looked: whether it was looked for since a try that was not finished, and not found.
         outcome: how it ended, or empty.
         ended_at: when, seconds since 1970.
     """
@@ -35,6 +38,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     begun_at: float = 0.0
     begun_by: str = ""
     due_at: float = 0.0
+    looked: bool = False
     outcome: str = ""
     ended_at: float = 0.0
 
@@ -67,11 +71,11 @@ class Outbox(msgspec.Struct, frozen=True, omit_defaults=True):
 
         One that nobody has begun yet takes it along.
         """
-        new = self._new(place, events)
+        new = self._new(place, events)[:MOST]
         if not new:
             return self
         for each in self.at(place):
-            if not each.outcome and not each.tries:
+            if not each.outcome and not each.tries and len(each.events) < MOST:
                 return self.replaced(msgspec.structs.replace(each, events=each.events + new))
         last = max((max(each.ended_at, each.begun_at) for each in self.at(place)), default=0.0)
         return Outbox((*self.deliveries, _delivery(place, new, now, max(now, last + apart))))
@@ -95,10 +99,10 @@ def finish(delivery: Delivery, outcome: str, now: float) -> Delivery:
     return msgspec.structs.replace(delivery, begun_at=0.0, begun_by="", outcome=outcome, ended_at=now)
 
 
-def again(delivery: Delivery, due_at: float, *, unclear: bool = False) -> Delivery:
+def again(delivery: Delivery, due_at: float, *, unclear: bool = False, looked: bool = False) -> Delivery:
     """It is to be tried again; ``unclear`` where it may have arrived."""
     begun = delivery.begun_at if unclear else 0.0
-    return msgspec.structs.replace(delivery, begun_at=begun, due_at=due_at)
+    return msgspec.structs.replace(delivery, begun_at=begun, due_at=due_at, looked=looked)
 
 
 def ready_at(delivery: Delivery, *, settles: float) -> float:

@@ -17,6 +17,7 @@ from ..tokens import Person
 from .model import Reference, Status, Ticket
 
 DAY = 86_400
+_SMALL = {ord(letter): letter.lower() for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -34,7 +35,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         frozen_at: since when organisation and requester stand still.
         read_at: when the desk was last asked; 0 for never.
         suggested: the organisation that the subject names, which an agent may take.
-        hinted: whether the desk has said since that something changed.
+        hints, heard: how often the desk has said that something changed, and how often by our last look.
     """
 
     status: Status = "open"
@@ -47,12 +48,18 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     package: str | None = None
     solved_at: int | None = None
     frozen_at: int | None = None
-    read_at: int = 0
+    read_at: float = 0.0
     suggested: str | None = None
-    hinted: bool = False
+    hints: int = 0
+    heard: int = 0
+
+    @property
+    def hinted(self) -> bool:
+        """Whether the desk has said since that something changed."""
+        return self.hints != self.heard
 
 
-def seen(known: Facts, ticket: Ticket, now: int, *, grace: float) -> Facts:
+def seen(known: Facts, ticket: Ticket, now: float, *, grace: float) -> Facts:
     """What is known after a look at the desk.
 
     Args:
@@ -61,14 +68,14 @@ def seen(known: Facts, ticket: Ticket, now: int, *, grace: float) -> Facts:
         now: seconds since 1970.
         grace: seconds in which a solved ticket may still change hands.
     """
-    found = msgspec.structs.replace(known, status=ticket.status, read_at=now, hinted=False)
+    found = msgspec.structs.replace(known, status=ticket.status, read_at=now)
     if known.frozen_at is not None:
         return found
-    solved_at = None if ticket.status == "open" else ticket.solved_at or known.solved_at or now
+    solved_at = None if ticket.status == "open" else ticket.solved_at or known.solved_at or int(now)
     found = msgspec.structs.replace(found, solved_at=solved_at)
-    over = now + 1 if solved_at is None else int(solved_at + grace)
+    over = int(now) + 1 if solved_at is None else int(solved_at + grace)
     if now >= over or ticket.status == "closed":
-        found = msgspec.structs.replace(found, frozen_at=min(now, over))
+        found = msgspec.structs.replace(found, frozen_at=min(int(now), over))
     if now >= over and over - known.read_at <= DAY:
         return found  # it froze since we looked: what was so then stays
     chosen = known.chosen and ticket.organisation == known.said
@@ -91,13 +98,18 @@ def freezes_at(known: Facts, *, grace: float) -> int | None:
     return int(known.solved_at + grace)
 
 
-def choose(known: Facts, organisation: str | None) -> Facts:
+def choose(known: Facts, organisation: str | None, now: float, *, grace: float) -> Facts:
     """What is known once an agent has set the organisation, or confirmed it.
 
+    Args:
+        now: seconds since 1970.
+        grace: seconds in which a solved ticket may still change hands.
+
     Raises:
-        Conflict: the ticket is frozen.
+        Conflict: the ticket is frozen, or would be if somebody had looked.
     """
-    if known.frozen_at is not None:
+    due = freezes_at(known, grace=grace)
+    if known.frozen_at is not None or (due is not None and now >= due):
         raise Conflict(N_("This ticket is closed or long solved: its organisation cannot change any more."))
     return msgspec.structs.replace(known, organisation=organisation, chosen=True)
 
@@ -112,8 +124,17 @@ def may_list(person: Person, ticket: Reference, known: Facts) -> bool:
         return person.works_at(ticket.desk)
     if known.organisation is not None and known.organisation in person.organisations:
         return True
-    own = known.requester is not None and person.email.casefold() == known.requester.casefold()
-    return bool(person.email) and own
+    return bool(person.email) and known.requester is not None and same(person.email, known.requester)
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two e-mail addresses are one: capitals of ASCII do not count, everything else does."""
+    return folded(one) == folded(other)
+
+
+def folded(address: str) -> str:
+    """An address without ASCII's capitals."""
+    return address.translate(_SMALL)
 
 
 def may_follow(person: Person, organisation: str) -> bool:
@@ -145,7 +166,7 @@ def chosen_by_subject(known: Facts, subject: str, memberships: Iterable[str]) ->
     found = suggested(subject, memberships)
     if found is None or known.chosen or known.frozen_at is not None or found == known.organisation:
         return known
-    return choose(known, found)
+    return msgspec.structs.replace(known, organisation=found, chosen=True)
 
 
 def _unprefixed(subject: str) -> str:

@@ -14,6 +14,7 @@ from functools import partial
 
 import msgspec
 
+from ..atrest import sha256
 from ..envelope import b64, derive_handles, unb64
 from ..errors import (
     N_,
@@ -21,8 +22,10 @@ from ..errors import (
     DeskUnavailable,
     Invalid,
     NotFound,
+    RecordMissing,
     SecretsvcError,
     TicketGone,
+    Unavailable,
 )
 from ..model import Look
 from ..tokens import Person
@@ -37,6 +40,7 @@ from .trail import Seen, advance
 FRESH = 60  # seconds for which what a desk said is taken for true
 BUSY = 30  # seconds until somebody who is told to wait tries again
 BEING_WRITTEN = N_("It is being written just now, or was a moment ago: try again in a minute.")
+LISTED = 7200  # seconds for which that counts in an organisation's list: the notifier asks once an hour
 STALE = 900  # seconds for which it still decides who may see a list while the desk does not answer
 log = logging.getLogger(__name__)
 
@@ -148,7 +152,7 @@ class Tickets:
             DeskUnavailable: it does not answer, and what is known is too old to go by.
         """
         known = self.store.read(ticket).facts
-        now = self.vault.store.now()
+        now, hints = self.vault.store.now(), known.hints
         if known.read_at and now - known.read_at < fresh and not known.hinted:
             return known
         try:
@@ -161,7 +165,10 @@ class Tickets:
         members = requester.organisations if requester else ()
 
         def change(known: Facts) -> Facts:
-            after = rules.seen(known, found, int(now), grace=self.grace[ticket.desk])
+            if known.read_at > now:  # somebody has asked after us, and heard something newer
+                return known
+            after = rules.seen(known, found, now, grace=self.grace[ticket.desk])
+            after = msgspec.structs.replace(after, heard=hints)
             after = rules.chosen_by_subject(after, found.subject, members)
             return msgspec.structs.replace(after, suggested=self._suggestion(after, found.subject, members))
 
@@ -184,7 +191,7 @@ class Tickets:
             return
         ticket = Reference.of(f"{desk}:{hint.number}")
         if ticket is not None and self.store.read(ticket).links:
-            self.store.change_facts(ticket, lambda known: msgspec.structs.replace(known, hinted=True))
+            self.store.change_facts(ticket, lambda known: msgspec.structs.replace(known, hints=known.hints + 1))
             self.store.look_at_once(ticket)
 
     def _suggestion(self, facts: Facts, subject: str, members: tuple[str, ...]) -> str | None:
@@ -201,21 +208,35 @@ class Tickets:
 
     # --- noticing ----------------------------------------------------------------------------------
 
-    def notice(self, ticket: Reference) -> Record:
-        """Look at every link of a ticket that something can still happen to; what is known then."""
+    def notice(self, ticket: Reference, *, patient: bool = False) -> Record:
+        """Look at every link of a ticket that something can still happen to; what is known then.
+
+        Args:
+            patient: whether a link that nothing can be said of just now stays as it was last seen.
+
+        Raises:
+            Unavailable: it cannot be told how they stand.
+        """
         record = self.store.read(ticket)
         now = int(self.vault.store.now())
         for link in record.links.values():
             if record.of(link.id).over:
                 continue
-            look = partial(_advanced, link, self.seen(link), now)
+            try:
+                seen = self.seen(ticket, link)
+            except Unavailable as error:
+                if not patient and not isinstance(error, RecordMissing):
+                    raise
+                log.warning("a link could not be looked at", extra={"fields": {"ticket": str(ticket)}})
+                continue
+            look = partial(_advanced, link, seen, now)
             record.progress[link.id] = self.store.change_progress(ticket, link.id, look)
         return record
 
-    def seen(self, link: Link) -> Seen:
+    def seen(self, ticket: Reference, link: Link) -> Seen:
         """What the core says of a link just now."""
         try:
-            look = self._look(link)
+            look = self._look(ticket, link)
         except NotFound:
             return Seen(None)
         receipt = look.receipt
@@ -223,8 +244,12 @@ class Tickets:
         submitted_at = None if lived is None else receipt.expires_at - lived  # an answer's time begins anew
         return Seen(self.vault.state(look), receipt.facts, submitted_at)
 
-    def _look(self, link: Link) -> Look:
-        return self.vault.status(unb64(link.id, length=16))
+    def _look(self, ticket: Reference, link: Link) -> Look:
+        """The link's secret, if it is this ticket's: whoever names another's id in a create gets it listed."""
+        look = self.vault.status(unb64(link.id, length=16))
+        if look.receipt.label != str(ticket):
+            raise NotFound
+        return look
 
     # --- what an agent does ------------------------------------------------------------------------
 
@@ -236,7 +261,7 @@ class Tickets:
             Ended: it had ended before.
         """
         link = self._link(person, ticket, ref)
-        self.vault.revoke(self._look(link))
+        self.vault.revoke(self._look(ticket, link))
         return self._entry(ticket, link)
 
     def unlock(self, person: Person, ticket: Reference, ref: str) -> Entry:
@@ -247,7 +272,7 @@ class Tickets:
             Conflict: it is not locked.
         """
         link = self._link(person, ticket, ref)
-        self.vault.unlock(self._look(link))
+        self.vault.unlock(self._look(ticket, link))
         return self._entry(ticket, link)
 
     def choose(self, person: Person, ticket: Reference, organisation: str | None) -> Facts:
@@ -257,10 +282,20 @@ class Tickets:
             TicketGone: no such ticket for this person.
             Conflict: it is frozen.
         """
-        before = self.staffed(person, ticket).organisation
+        self.staffed(person, ticket)
+        return self.set_organisation(ticket, organisation)
+
+    def set_organisation(self, ticket: Reference, organisation: str | None) -> Facts:
+        """Set the organisation for somebody who may.
+
+        Raises:
+            Conflict: the ticket is frozen.
+        """
+        before = self.store.read(ticket).facts.organisation
 
         def change(known: Facts) -> Facts:
-            return msgspec.structs.replace(rules.choose(known, organisation), suggested=None)
+            after = rules.choose(known, organisation, self.vault.store.now(), grace=self.grace[ticket.desk])
+            return msgspec.structs.replace(after, suggested=None)
 
         facts = self.store.change_facts(ticket, change)
         self._relist(ticket, before, facts.organisation)
@@ -291,7 +326,8 @@ class Tickets:
             Invalid, DeskUnavailable, TicketClosed: see ``write``.
         """
         self._link(person, ticket, ref)
-        self.write(ticket, Note(f"{ref}.reply", ref, text), public=True)
+        digest = sha256(text.encode("utf-8", "surrogatepass")).hex()[:8]
+        self.write(ticket, Note(f"{ref}.reply.{digest}", ref, text), public=True)
 
     def write(self, ticket: Reference, text: Note, *, public: bool) -> None:
         """Write a note or reply at once, for somebody who waits for it; the same again is not written twice.
@@ -302,6 +338,7 @@ class Tickets:
             TicketClosed: it takes none any more.
         """
         desk = self.desks[ticket.desk]
+        text = msgspec.structs.replace(text, marker=self.marker(text.marker))
         if not desk.notes:
             raise Invalid(("ticket", N_("This desk takes no notes or replies: copy the text instead.")))
         if desk.noted(ticket.number, text.marker):
@@ -314,6 +351,11 @@ class Tickets:
             if not getattr(error, "unclear", False):
                 self.store.give_up(text.marker)
             raise
+
+    def marker(self, name: str) -> str:
+        """A marker that nobody else can write, and so make us believe that a note of ours is there."""
+        keyring = self.vault.keyring
+        return f"{name}.{keyring.derive(keyring.newest, b'marker', name.encode()).hex()[:8]}"
 
     def _link(self, person: Person, ticket: Reference, ref: str) -> Link:
         self.staffed(person, ticket)
@@ -339,8 +381,11 @@ class Tickets:
 
     def _listed(self, person: Person, organisation: str) -> Iterator[tuple[Reference, Facts, Entry]]:
         for ticket in self.store.listed_under(organisation):
-            facts = self.store.read(ticket).facts
-            if facts.organisation != organisation or not rules.may_list(person, ticket, facts):
+            try:
+                facts = self.facts(ticket, fresh=LISTED) if ticket.desk in self.desks else None
+            except (DeskUnavailable, DeskForbidden, TicketGone):
+                continue
+            if facts is None or facts.organisation != organisation or not rules.may_list(person, ticket, facts):
                 continue
             record = self.notice(ticket)
             for link in reversed(record.links.values()):
@@ -361,7 +406,8 @@ class Tickets:
             return
         if not person.email:
             raise Invalid(("email", N_("Your sign-in brings no verified e-mail address to send notices to.")))
-        details = msgspec.json.encode({"email": person.email, "language": language})
+        since = self.vault.store.now()
+        details = msgspec.json.encode({"email": person.email, "language": language, "since": since})
         self.store.follow(organisation, person.id, details)
 
     def follows(self, person: Person, organisation: str) -> bool:

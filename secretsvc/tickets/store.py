@@ -39,7 +39,7 @@ from ..vault import New
 from .links import Link, Progress
 from .model import Reference
 from .outbox import Outbox
-from .rules import DAY, Facts
+from .rules import DAY, Facts, folded
 
 DUE = "ss:t:due"
 # No vowels, so that no word comes about, and nothing that looks like something else.
@@ -85,6 +85,7 @@ class TicketStore:
         self.look_at(ticket, now + LISTED_FIRST)
         id = b64(new.id)
         if self.node.command("HEXISTS", _key(ticket), f"l:{id}"):
+            self.change_progress(ticket, id, lambda known: Progress() if known.state == "forgotten" else known)
             return
         link = Link(
             ref=self._new_ref(),
@@ -182,10 +183,6 @@ class TicketStore:
         """When to look at a ticket again, or None for never, unless somebody has asked for it since."""
         self.node.run("ticket_next", [DUE], str(ticket), f"{was:.3f}", "" if at is None else f"{at:.3f}")
 
-    def waiting(self) -> int:
-        """How many tickets are looked at from time to time."""
-        return int(self.node.command("ZCARD", DUE))
-
     # --- organisations and people ------------------------------------------------------------------
 
     def list_under(self, organisation: str, ticket: Reference, at: int) -> None:
@@ -228,11 +225,11 @@ class TicketStore:
         """Note for a month who has signed in with this address: whoever was told to go hears nothing more."""
         if person.email:
             value = msgspec.json.encode(person)
-            self.node.command("SET", f"ss:t:person:{_hash(person.email.casefold())}", value, "EX", 31 * DAY)
+            self.node.command("SET", f"ss:t:person:{_hash(folded(person.email))}", value, "EX", 31 * DAY)
 
     def person(self, email: str | None) -> Person | None:
         """Who signed in with this address in the last month."""
-        found = self.node.command("GET", f"ss:t:person:{_hash((email or '').casefold())}")
+        found = self.node.command("GET", f"ss:t:person:{_hash(folded(email or ''))}")
         return msgspec.json.decode(found, type=Person) if found else None
 
     # --- once --------------------------------------------------------------------------------------

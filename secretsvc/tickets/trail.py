@@ -71,6 +71,8 @@ def advance(link: Link, known: Progress, seen: Seen, now: int) -> Progress:
     view = seen.view
     if view is None:
         return _without_receipt(link, known, now)
+    if link.order and view.state == "waiting":  # nothing has come in yet
+        return known
     events = list(known.events)
 
     def tell(word: Word, at: int | None, by: str = "", *, again: bool = False) -> None:

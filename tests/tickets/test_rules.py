@@ -139,13 +139,13 @@ def test_an_agency_is_asked_for_whom_the_ticket_is() -> None:
     facts = look(Facts(), NOW, organisation="Agentur AG")
     assert rules.needs_confirmation(facts, ("Agentur AG",))
     assert not rules.needs_confirmation(facts, ())
-    confirmed = rules.choose(facts, "Agentur AG")
+    confirmed = rules.choose(facts, "Agentur AG", NOW, grace=GRACE)
     assert not rules.needs_confirmation(confirmed, ("Agentur AG",))
 
 
 def test_what_an_agent_chose_stays_until_the_desk_names_another() -> None:
     """S5"""
-    chosen = rules.choose(look(Facts(), NOW, organisation="Agentur AG"), "Kunde GmbH")
+    chosen = rules.choose(look(Facts(), NOW, organisation="Agentur AG"), "Kunde GmbH", NOW, grace=GRACE)
     same = look(chosen, NOW + 60, organisation="Agentur AG")
     assert (same.organisation, same.chosen) == ("Kunde GmbH", True)
     other = look(same, NOW + 120, organisation="Dritte GmbH")
@@ -155,7 +155,20 @@ def test_what_an_agent_chose_stays_until_the_desk_names_another() -> None:
 def test_nobody_chooses_for_a_frozen_ticket() -> None:
     closed = look(look(Facts(), NOW), NOW + 60, status="closed")
     with pytest.raises(Conflict):
-        rules.choose(closed, "Agentur AG")
+        rules.choose(closed, "Agentur AG", NOW, grace=GRACE)
+
+
+def test_nobody_chooses_once_the_time_of_the_freeze_is_over_although_nobody_has_looked() -> None:
+    solved = look(look(Facts(), NOW), NOW + 60, status="solved")
+    assert rules.choose(solved, "Agentur AG", NOW + 60 + GRACE - 1, grace=GRACE).organisation == "Agentur AG"
+    with pytest.raises(Conflict):
+        rules.choose(solved, "Agentur AG", NOW + 60 + GRACE, grace=GRACE)
+
+
+def test_letters_beyond_ascii_make_no_address_another_ones() -> None:
+    facts = Facts(requester="kim@strasse.example")
+    for other in ("kim@stra\u00dfe.example", "\u212aim@strasse.example"):
+        assert not rules.may_list(msgspec.structs.replace(KIM, organisations=(), email=other), RT, facts)
 
 
 def test_nobody_joins_an_organisation_by_himself() -> None:
@@ -197,7 +210,7 @@ def test_a_subject_decides_by_itself_only_for_a_member() -> None:
 
 def test_a_subject_overrules_no_agent_and_no_freeze() -> None:
     """S8"""
-    chosen = rules.choose(look(Facts(), NOW, organisation="Agentur AG"), "Agentur AG")
+    chosen = rules.choose(look(Facts(), NOW, organisation="Agentur AG"), "Agentur AG", NOW, grace=GRACE)
     assert rules.chosen_by_subject(chosen, "Kunde GmbH: x", ADA.organisations) == chosen
     closed = look(look(Facts(), NOW), NOW + 60, status="closed", organisation="Kunde GmbH")
     assert rules.chosen_by_subject(closed, "Agentur AG: x", ADA.organisations) == closed

@@ -33,7 +33,7 @@ from ..model import Note, Reference
 from ..orders import Order
 from ..service import Entry, Page
 from .lists import listed
-from .module import module
+from .module import may_order, module
 
 tickets_api = Blueprint("tickets_api", __name__)
 API = "/api/v1"
@@ -283,7 +283,7 @@ def order() -> Response:
     form = here.forms[body.form]
     said = {name: value for name in FACTS if (value := getattr(body, name)) is not None}
     sealed = answer_envelope(service(), body.envelope)
-    service().limits.create(request.remote_addr)
+    may_order()
     found = here.orders.place(
         person,
         Order(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
-from flask import current_app
+from flask import current_app, request
 
 from ...envelope import b64
-from ...errors import N_, Invalid, Unauthorized
+from ...errors import N_, Forbidden, Invalid, Unauthorized
 from ...model import Look, Receipt
 from ...tokens import Person
 from ...web.service import service
@@ -43,9 +43,7 @@ class Module:
     def covers(self, person: Person, label: str | None) -> bool:
         """Whether they are staff where this label belongs."""
         ticket = Reference.of(label)
-        if ticket is None or ticket.desk not in self.tickets.desks:
-            return person.agent
-        return person.works_at(ticket.desk)
+        return person.agent if ticket is None else person.works_at(ticket.desk)
 
     def check_form(self, name: str) -> None:
         """Refuse a form that nobody knows.
@@ -120,3 +118,15 @@ def _kept(form: Form, said: Mapping[str, Any], identity: str | None) -> Mapping[
 def module() -> Module:
     """The ticket module of the request at hand."""
     return cast(Module, current_app.extensions["secretsvc.tickets"])
+
+
+def may_order() -> None:
+    """Count an order against its address's limit, where anything is created at all.
+
+    Raises:
+        Forbidden, RateLimited: not here, or not now.
+    """
+    here = service()
+    if here.settings.create == "nobody":
+        raise Forbidden(N_("Nothing can be created here: this service only opens links."))
+    here.limits.create(request.remote_addr)

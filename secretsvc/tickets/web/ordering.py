@@ -35,7 +35,7 @@ from ...web.service import service
 from ..form import Form
 from ..orders import Order, Placed
 from .api import current_language
-from .module import module
+from .module import may_order, module
 from .session import refuse_other_sites
 from .sheet import MAX_PARTS, NAMES, PREFIXES, Facts, Sheet
 from .signin import PAGE as SIGN_IN
@@ -118,6 +118,7 @@ def _place(person: Person, sheet: Sheet, key: str) -> Placed:
     if len(payload.content) > here.settings.max_secret_bytes:
         raise TooLarge(here.settings.max_secret_bytes, field="secret")
     keyring = here.vault.keyring
+    may_order()
     return desk.orders.place(
         person,
         Order(
