@@ -41,6 +41,7 @@ IDENTITIES = (
     "not-checked",
     "phone-password",
     "known-address",
+    "signed-in",
 )  # that an agent can say
 STATUSES = {"open": N_("open"), "solved": N_("solved"), "closed": N_("closed")}
 _NUMBER_AT_END = re.compile(r"[0-9]{1,18}(?=/?$)")
