@@ -113,9 +113,7 @@ def test_three_days_after_it_was_solved_a_ticket_stands_still(desk: Desk, rt: RT
     past = 3 * DAY + 60
 
     def older(facts: Any) -> Any:
-        return msgspec.structs.replace(
-            facts, solved_at=known.solved_at - past, read_at=int(time.time()) - 3600
-        )
+        return msgspec.structs.replace(facts, solved_at=known.solved_at - past, read_at=int(time.time()) - 3600)
 
     desk.module.tickets.store.change_facts(ticket, older)
     rt.age(number, past)
