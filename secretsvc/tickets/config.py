@@ -6,6 +6,8 @@ their own, which these settings name.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import re
 import tomllib
@@ -290,6 +292,25 @@ def secrets(path: str, what: str) -> list[str]:
     if not lines or not all(re.fullmatch(r"[!-~]+", line) for line in lines):
         raise Misconfigured(f"{what}: {path} must hold a secret: one line without spaces.")
     return lines
+
+
+def signing_key(line: str, place: str) -> bytes:
+    """The key of Standard Webhooks in ``whsec_`` and base64; 24-64 bytes.
+
+    Args:
+        place: where it was read, for the message.
+
+    Raises:
+        Misconfigured: it is not one.
+    """
+    prefix, _, text = line.partition("whsec_")
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if prefix or not 24 <= len(key) <= 64:
+        raise Misconfigured(f"{place}: each line must be whsec_ and 24-64 random bytes as base64.")
+    return key
 
 
 def described() -> dict[str, Any]:

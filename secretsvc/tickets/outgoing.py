@@ -6,7 +6,6 @@ What calls this keeps the events, their ids and the times of the next attempts; 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import logging
@@ -224,15 +223,6 @@ def _target(hook: config.Webhook, allow: tuple[str, ...]) -> _Target:
     if not hook.url.startswith("https:") and not allow:
         raise Misconfigured(f"{place}.url: http is only for targets in allow_networks; this must be https.")
     lines = config.secrets(hook.secret_file, f"{place}.secret_file")
-    return _Target(hook.url, hook.desks, tuple(_key(line, f"{place}.secret_file") for line in lines))
-
-
-def _key(line: str, place: str) -> bytes:
-    prefix, _, text = line.partition("whsec_")
-    try:
-        key = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if prefix or not 24 <= len(key) <= 64:
-        raise Misconfigured(f"{place}: each line must be whsec_ and 24-64 random bytes as base64.")
-    return key
+    return _Target(
+        hook.url, hook.desks, tuple(config.signing_key(line, f"{place}.secret_file") for line in lines)
+    )

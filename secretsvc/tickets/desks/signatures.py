@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
 
-from ...errors import HookRefused, Misconfigured
-from ..config import secrets
+from ...errors import HookRefused
+from ..config import secrets, signing_key
 from .words import when
 
 TOLERANCE = 300  # seconds that a signed time may be off
@@ -25,7 +24,7 @@ def standard_keys(path: str, place: str) -> tuple[bytes, ...]:
     Raises:
         Misconfigured: the file cannot be read or holds something else.
     """
-    return tuple(_key(line, place) for line in secrets(path, place)) if path else ()
+    return tuple(signing_key(line, place) for line in secrets(path, place)) if path else ()
 
 
 def plain_keys(path: str, place: str) -> tuple[bytes, ...]:
@@ -100,14 +99,3 @@ def seconds(at: str) -> float:
     if found is None:
         raise HookRefused
     return found
-
-
-def _key(line: str, place: str) -> bytes:
-    prefix, _, text = line.partition("whsec_")
-    try:
-        key = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if prefix or not 24 <= len(key) <= 64:
-        raise Misconfigured(f"{place}: each line must be whsec_ and 24-64 random bytes as base64.")
-    return key
