@@ -286,7 +286,7 @@ def test_a_killed_answer_repeated_is_one_answer(trap: Trap, agent: dict[str, str
     assert client.post("/api/v1/requests", request, agent).status == 201
     answerer = {"Authorization": f"Bearer {answer_token}"}
     path = f"/api/v1/requests/{id}/answer"
-    body = {"envelope": b64(envelope.seal_answer(asked, Payload(b"root"))), "consents": ["access"]}
+    body = {"envelope": b64(envelope.seal_answer(asked, Payload(b"root"))), "consents": []}
     other = {**body, "envelope": b64(envelope.seal_answer(asked, Payload(b"toor")))}
 
     trap.kills(step, lambda: client.post(path, body, answerer))
