@@ -54,6 +54,7 @@ def signed_in() -> Person | None:
     if "person" not in g:
         token = request.cookies.get(COOKIE, "")
         counts = bool(token) and (request.method in SAFE or from_our_pages())
+        g.person = None  # for the page that says so, if it cannot be looked up
         g.person = people().sessions.find(token) if counts else None
     return cast("Person | None", g.person)
 
