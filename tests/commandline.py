@@ -110,7 +110,7 @@ class Terminal:
         os.close(self._own)
 
     def _read(self, deadline: float) -> bool:
-        ready, _, _ = select.select([self._own], [], [], max(0.0, deadline - time.monotonic()))
+        ready = readable(self._own, max(0.0, deadline - time.monotonic()))
         assert ready, f"it goes on: {self.shown}"
         with contextlib.suppress(OSError):  # Linux says EIO where nobody has the other side open
             if chunk := os.read(self._own, 65536):
@@ -263,3 +263,10 @@ def reply(status: int, body: str = "", type: str = "application/problem+json", *
 def command_lines(pid: int) -> bytes:
     """What the process list shows of it."""
     return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def readable(file: int, seconds: float) -> bool:
+    """Whether there is something to read within so many seconds; whatever the descriptor's number."""
+    poll = select.poll()
+    poll.register(file, select.POLLIN | select.POLLHUP)
+    return bool(poll.poll(seconds * 1000))

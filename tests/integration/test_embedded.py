@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import stat
 import subprocess
@@ -22,6 +21,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from secretsvc import embedded, errors, processes
+from tests.commandline import readable
 
 ROOT = Path(__file__).parents[2]
 
@@ -115,7 +115,7 @@ class Supervisor:
         """Take in more of what it says; False when nobody is left to say anything."""
         assert self.process.stdout is not None
         left = max(0.0, deadline - time.monotonic())
-        ready, _, _ = select.select([self.process.stdout], [], [], left)
+        ready = readable(self.process.stdout.fileno(), left)
         assert ready, f"it goes on: {self.said}"
         chunk = os.read(self.process.stdout.fileno(), 65536)
         self.said += chunk.decode()

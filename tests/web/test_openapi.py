@@ -220,7 +220,8 @@ def lead_home(here: InProcess, agent: dict[str, str], case: Case, what: str, *, 
         case.body |= {"envelope": Secret.make().body["envelope"]}
         case.headers.update(agent)
     elif operation.endswith("/answer"):
-        case.body |= {"envelope": b64(b"\x02" + os.urandom(48 + 256)), "consents": []}
+        # The form "text" has nothing to tick or to choose.
+        case.body = {"envelope": b64(b"\x02" + os.urandom(48 + 256)), "consents": []}
     elif operation.endswith("/orders"):
         kept = {name: case.body[name] for name in ("key", "expires_in", "language") if name in case.body}
         sealed = b64(b"\x02" + os.urandom(48 + 256))
