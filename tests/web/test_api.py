@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
 import statistics
@@ -592,8 +593,9 @@ def test_a_method_that_does_not_fit_is_405_with_allow(here: InProcess, backs: Ba
         ).replace("<any(revoke, unlock):what>", "revoke")
         methods.setdefault(path.replace("#", "%23"), set()).update(allowed)
     assert len(methods) >= 20
-    methods["/desk/<desk>/hook"] |= {"GET", "HEAD"}  # a ticket may be called so
     for path, allowed in methods.items():
+        if re.fullmatch("/desk/[^/]+/[^/]+", path):
+            allowed |= {"GET", "HEAD"}  # a ticket may be called so
         for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"} - allowed:
             answer = here.send(method, path, None, secret.auth())
             assert answer.status == 405, (method, path)
