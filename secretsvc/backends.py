@@ -65,15 +65,19 @@ def connect(conf: Settings) -> tuple[RedisStore, RedisLedger]:
         Unavailable: the store, or all of the ledger, does not answer.
     """
     store, ledger = pair(conf)
-    for server in store.node.each_server():
-        try:
-            with _overridable(conf):
-                server.check_settings("store", variable("redis_url"), STORE)
-        except StoreUnavailable:
-            if not server.replica:
-                raise
-            log.warning("a replica of the store does not answer, so its settings were not checked")
-    ledger.start()
+    with contextlib.ExitStack() as refused:
+        refused.callback(ledger.close)
+        refused.callback(store.node.close)
+        for server in store.node.each_server():
+            try:
+                with _overridable(conf):
+                    server.check_settings("store", variable("redis_url"), STORE)
+            except StoreUnavailable:
+                if not server.replica:
+                    raise
+                log.warning("a replica of the store does not answer, so its settings were not checked")
+        ledger.start()
+        refused.pop_all()
     return store, ledger
 
 

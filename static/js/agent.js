@@ -135,8 +135,8 @@ export function start(refresh) {
     $("result-problem").hidden = !text;
   }
 
-  // Have the server write into the ticket; `done` says so.
-  async function write(button, what, body, done, hide) {
+  // Have the server write into the ticket; `done` says so, and `saved` is what is safe there from then on.
+  async function write(button, what, body, done, hide, saved) {
     complainBeside("");
     const mine = made;
     await busy(button, async () => {
@@ -144,6 +144,7 @@ export function start(refresh) {
         if (!await name()) throw Object.assign(new Error(), { type: "unreachable" });
         await call("POST", `/tickets${path}/links/${mine.ref}/${what}`, { body, patient: () => false });
         if (mine !== made) return;
+        uncopied.delete(saved);
         $(done).hidden = false;
         hide.hidden = true;
         $(done).focus();
@@ -156,15 +157,8 @@ export function start(refresh) {
     });
   }
 
-  async function post() {
-    await write($("post"), "reply", { text: plainReply(made) }, "posted", $("posting"));
-    if (!$("posted").hidden) uncopied.delete("reply");
-  }
-
-  async function note() {
-    await write($("note"), "note", { link: made.pickUp }, "noted", $("note"));
-    if (!$("noted").hidden) uncopied.delete("pick-up");
-  }
+  const post = () => write($("post"), "reply", { text: plainReply(made) }, "posted", $("posting"), "reply");
+  const note = () => write($("note"), "note", { link: made.pickUp }, "noted", $("note"), "pick-up");
 
   // --- nothing is lost unasked, and nothing stays
 

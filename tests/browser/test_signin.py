@@ -161,7 +161,8 @@ def test_a_form_on_another_port_of_this_machine_cannot_sign_out(
     page.evaluate(
         """(action) => {
           const form = document.body.appendChild(document.createElement("form"));
-          Object.assign(form, { action, method: "post" }).submit();
+          Object.assign(form, { action, method: "post" });
+          setTimeout(() => form.submit());  // once this call has been answered
         }""",
         f"{desk.site.url}/desk/sign-out",
     )

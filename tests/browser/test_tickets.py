@@ -22,7 +22,7 @@ from tests.browser import steps
 from tests.browser.conftest import Site, Trouble
 from tests.browser.steps import press
 from tests.browser.test_accessible import LOOK, RUN_AXE, TAGS, tab_to
-from tests.browser.test_guarded import leave
+from tests.browser.test_guarded import leave, press_copy
 from tests.browser.test_weight import LIMIT
 from tests.browser.test_wiping import HIDE, held
 from tests.harness import Client, backends, wait_until, web
@@ -169,8 +169,7 @@ def test_an_agent_sends_a_secret_in_under_a_minute(
     page.locator("#start-send").click()
     page.keyboard.type(SECRET, delay=30)  # at once
     create(page, "send")
-    page.locator("[data-copy=reply]").click()
-    expect(page.locator("[data-copy=reply]")).to_have_text("Copied")
+    press_copy(page, "reply")
     seconds, clicks = time.monotonic() - began, taps(page)
     copied = steps.clipboard(page)
     say(f"{seconds:.1f} s, {clicks} clicks from the ticket's number to the copied reply")
@@ -219,7 +218,7 @@ def test_a_reply_is_copied_as_text_markdown_or_html_in_either_language(
 
     def copied(format: str) -> tuple[str, str]:
         page.locator(f"[name=format][value={format}]").check()
-        page.locator("[data-copy=reply]").click()
+        press_copy(page, "reply")
         expect(page.locator("#live")).to_have_text("Copied")
         plain = steps.clipboard(page)
         html: str = page.evaluate("() => window.pasted ?? ''")
@@ -286,8 +285,7 @@ def test_an_agent_asks_for_access_data_in_under_a_minute(
     expect(page.locator("#start-ask")).to_be_enabled()
     page.locator("#start-ask").click()
     create(page, "ask")
-    page.locator("[data-copy=reply]").click()
-    expect(page.locator("[data-copy=reply]")).to_have_text("Copied")
+    press_copy(page, "reply")
     page.locator("#note").click()
     expect(page.locator("#noted")).to_be_visible()
     seconds, clicks = time.monotonic() - began, taps(page)
@@ -328,7 +326,7 @@ def test_the_trail_follows_without_moving_what_is_in_hand(person: Callable[..., 
     page, number = person(), desk.ticket()
     open_ticket(page, number)
     found = link_in(send(page, password=""))
-    page.locator("[data-copy=reply]").click()
+    press_copy(page, "reply")
     page.locator("[data-panel=result] [data-back]").click()
     page.evaluate("() => { window.here = true; }")
     page.locator("#start-send").click()
@@ -433,7 +431,7 @@ def test_leaving_warns_while_something_would_be_lost(person: Callable[..., Page]
     assert leave(page) == ["beforeunload"]
     page.locator("[data-panel=result] [data-back]").click()
     expect(page.locator("#result-problem")).to_contain_text("has not been copied yet")
-    page.locator("[data-copy=reply]").click()
+    press_copy(page, "reply")
     expect(page.locator("#live")).to_have_text("Copied")
     assert leave(page) == []
 
@@ -444,7 +442,7 @@ def test_without_note_or_copy_the_pick_up_link_is_not_given_up_unasked(
     page = person()
     open_ticket(page, desk.ticket())
     ask(page)
-    page.locator("[data-copy=reply]").click()
+    press_copy(page, "reply")
     expect(page.locator("#live")).to_have_text("Copied")
     assert leave(page) == ["beforeunload"]
     page.locator("[data-copy=pick-up]").click()
@@ -533,7 +531,7 @@ def test_a_customer_of_the_organisation_reads_along(person: Callable[..., Page],
     reader.get_by_role("link", name=f"paper:{number}").click()
     expect(entry(reader).locator(".now")).to_have_text("Not opened yet")
     expect(reader.locator("#ticket button, #ticket form")).to_have_count(0)
-    page.locator("[data-copy=reply]").click()
+    press_copy(page, "reply")
     page.locator("[data-panel=result] [data-back]").click()
     entry(page).locator("summary", has_text="Withdraw").click()
     entry(page).get_by_role("button", name="Withdraw it for good").click()
@@ -681,8 +679,7 @@ def test_each_link_of_a_ticket_is_made_anew(person: Callable[..., Page], desk: D
     links = []
     for _ in range(2):
         links.append(link_in(send(page, password="")))
-        page.locator("[data-copy=reply]").click()
-        expect(page.locator("[data-copy=reply]")).to_have_text("Copied")
+        press_copy(page, "reply")
         page.locator("[data-panel=result] [data-back]").click()
     assert len(set(links)) == 2
     wait_until(lambda: desk.state(number) == ["sealed", "sealed"])
