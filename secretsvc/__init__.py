@@ -16,6 +16,7 @@ From the bottom up; each module uses only what stands above it:
 ``serverside``     the server sealing and opening for those who cannot
 ``epochs``         what a node of the ledger says of itself, and whether it is believed
 ``rules``          the Lua files, and how one is run
+``wire``           a conversation with a server, over a connection of the thread's own
 ``node``           a Redis-compatible server as we use it
 ``cluster``        a Redis Cluster, used alike
 ``connections``    from an address to one or the other
@@ -27,7 +28,7 @@ From the bottom up; each module uses only what stands above it:
 ``embedded``       the embedded default: store and ledger as child processes
 ``backends``       store and ledger as the settings name them
 ``hygiene``        what has ended leaves the disk: files of the store are written anew
-``web``            Flask: API, pages, errors, limits, logs
+``web``            Flask: API, pages, errors, limits, logs, metrics
 ``client``         the service's other end of the wire, for the command line
 ``terminal``       where the command line reads and writes: files, pipes, the terminal
 ``cli``            the command line
@@ -36,3 +37,5 @@ From the bottom up; each module uses only what stands above it:
 
 ``app.py`` beside this package decides what talks to what.
 """
+
+__version__ = "0.1.0"

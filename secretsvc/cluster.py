@@ -13,6 +13,7 @@ from redis.exceptions import AskError, MovedError, NoScriptError, RedisClusterEx
 from .errors import Unavailable
 from .node import Node, Silence
 from .rules import Argument, Command, Evaluation
+from .wire import pooled
 
 
 class Cluster(Node):
@@ -86,7 +87,7 @@ class Cluster(Node):
         for _ in range(2 if evaluation.replicas else 0):
             owner = cluster.get_redis_connection(_owner(cluster, evaluation.keys[0]))
             with contextlib.suppress(MovedError, AskError, TryAgainError):
-                return evaluation.over(owner)
+                return evaluation.over(pooled(owner))
             _anywhere(cluster, evaluation)
         return _anywhere(cluster, evaluation), 0
 

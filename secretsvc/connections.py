@@ -38,7 +38,8 @@ def open_node(
 
     Args:
         url: as ``location`` describes it.
-        connections: how many at most to one server; one for each thread is enough.
+        connections: how many at most to one server, besides one of each thread's own; as many as threads are
+            enough.
         unavailable: the error to raise when it does not answer or refuses.
         prove: called with every new connection before its first use; what it raises ends the connection.
             For single servers only.
@@ -53,12 +54,15 @@ def open_node(
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
         "max_connections": connections,
-        "driver_info": None,  # or each new connection would begin with two more questions
     }
+    if not url.startswith("rediss"):
+        # Or each new connection would begin with two more questions.  By TLS they are wanted: a server's first
+        # bytes are session tickets, which redis-py takes for an answer left over where it has not read any.
+        settings["driver_info"] = None
     if where.kind == "server":
         if prove:
             settings["redis_connect_func"] = lambda connection: _proved(connection, prove)
-        return Node(redis.Redis.from_url(url, **settings), unavailable=unavailable)
+        return Node(redis.Redis.from_url(url, **settings), unavailable=unavailable, own=True)
     if where.kind == "sentinel":
         # The Sentinels' own connections: short-lived, few, and passed over quickly.
         quick = {

@@ -16,7 +16,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import redis
 from redis.exceptions import ConnectionError as NoConnection
@@ -25,6 +25,7 @@ from redis.exceptions import TimeoutError as TimedOut
 
 from .errors import Misconfigured, Unavailable
 from .rules import Argument, Command, Evaluation, rule
+from .wire import PerThread, pooled
 
 TIMEOUT = 1.0  # seconds for connecting and for each answer
 IN_ALL = 2.5  # seconds for a call with its repeat
@@ -44,6 +45,17 @@ _SHARED = {
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+
+class Timed(Protocol):
+    """Whoever keeps count of the calls."""
+
+    def __call__(self, seconds: float | None, failed: bool = False) -> None:
+        """A call took so long, with its repeat; None: it was not made, since the server is left alone."""
+
+
+def _untimed(seconds: float | None, failed: bool = False) -> None:
+    """Nobody does."""
 
 
 class Silence:
@@ -76,19 +88,27 @@ class Silence:
 
 
 class Node:
-    """One server, or the primary that Sentinels name: a pool of connections.
+    """One server, or the primary that Sentinels name.
 
     Args:
         client: how to reach it; repeats nothing by itself.
         unavailable: the error to raise when the server does not answer or refuses.
         replica: whether it is one of another server.
+        own: whether each thread keeps a connection of its own for rules; for one server at a fixed address.
+
+    Attributes:
+        timed: told of every call.
     """
 
-    def __init__(self, client: Any, *, unavailable: type[Unavailable], replica: bool = False) -> None:
+    def __init__(
+        self, client: Any, *, unavailable: type[Unavailable], replica: bool = False, own: bool = False
+    ) -> None:
         self.replica = replica
         self._redis = client
+        self._own = PerThread(client) if own else None
         self._unavailable = unavailable
         self._silence = Silence()
+        self.timed: Timed = _untimed
 
     def __repr__(self) -> str:
         """Where it is, without what the address may hold besides."""
@@ -154,6 +174,8 @@ class Node:
     def close(self) -> None:
         """Close all connections."""
         self._redis.close()
+        if self._own:
+            self._own.close()
 
     def info(self, section: str) -> dict[str, str]:
         """A section of the server's INFO."""
@@ -217,6 +239,7 @@ class Node:
         started = time.monotonic()
         silence = self._silence_of(keys)
         if silence.refuses(started):
+            self.timed(None, True)
             raise self._unavailable
         try:
             try:
@@ -230,8 +253,10 @@ class Node:
             log.warning("%s: %s", self._unavailable.kind, type(error).__name__)
             now = time.monotonic()
             silence.failed(now, silent=now - started >= SILENCE)
+            self.timed(now - started, True)
             raise self._unavailable from None
         silence.answered()
+        self.timed(time.monotonic() - started)
         return answer
 
     def _silence_of(self, keys: Sequence[Argument]) -> Silence:
@@ -257,4 +282,4 @@ class Node:
 
     def _evaluate(self, evaluation: Evaluation) -> tuple[Any, int]:
         """See ``Evaluation.over``."""
-        return evaluation.over(self._redis)
+        return evaluation.over(self._own or pooled(self._redis))

@@ -7,6 +7,7 @@ time.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -18,6 +19,8 @@ WAIT_MS = 500  # for replicas to confirm; less than any connection waits for an 
 
 Argument = bytes | str | int
 Command = tuple[Argument, ...]
+Converse = Callable[[Sequence[Command]], list[Any]]
+"""Sends commands together over one connection; the answer to each, or the ``ResponseError`` that it was."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,12 @@ class Evaluation:
     before: Command = ()
     replicas: int = 0
 
-    def over(self, client: Any) -> tuple[Any, int]:
-        """Run it in one round trip over one connection: its raw answer, and how many replicas confirmed."""
+    def over(self, converse: Converse) -> tuple[Any, int]:
+        """Run it in one round trip: its raw answer, and how many replicas confirmed."""
         try:
-            return self._send(client, self.by_name)
+            return self._send(converse, self.by_name)
         except NoScriptError:
-            return self._send(client, self.by_text)
+            return self._send(converse, self.by_text)
 
     @property
     def by_name(self) -> Command:
@@ -69,14 +72,11 @@ class Evaluation:
         """The command for one that does not."""
         return ("EVAL", self.rule.text, len(self.keys), *self.keys, *self.arguments)
 
-    def _send(self, client: Any, evaluate: Command) -> tuple[Any, int]:
+    def _send(self, converse: Converse, evaluate: Command) -> tuple[Any, int]:
         confirm: Command = ("WAIT", self.replicas, WAIT_MS) if self.replicas else ()
-        if not self.before and not confirm:
-            return client.execute_command(*evaluate), 0
-        pipe = client.pipeline(transaction=False)
-        for command in filter(None, (self.before, evaluate, confirm)):
-            pipe.execute_command(*command)
-        answers = pipe.execute(raise_on_error=False)[1 if self.before else 0 :]
+        answers = converse([command for command in (self.before, evaluate, confirm) if command])
+        if self.before:
+            del answers[0]
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer

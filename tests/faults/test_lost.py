@@ -61,6 +61,8 @@ def wiring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wired]:
 
 @pytest.fixture
 def wired(wiring: Wired) -> Iterator[Wired]:
+    """Both servers know the rules of a claim, and the connections stand."""
+    assert Secret.create(wiring.here).claim(wiring.here).status == 200
     yield wiring
     heal(wiring)
     for proxy in (wiring.store, wiring.ledger):

@@ -20,7 +20,7 @@ ONLY = {
     "flask": {"web", "tickets"},
     "werkzeug": {"web", "tickets"},
     "limits": {"web"},
-    "redis": {"rules", "node", "cluster", "connections", "embedded"},
+    "redis": {"rules", "wire", "node", "cluster", "connections", "embedded"},
     "click": {"cli", "tickets"},
     "argon2": {"atrest"},
 }
