@@ -20,8 +20,8 @@ from secretsvc.backends import connect
 from secretsvc.errors import LedgerUnavailable, Misconfigured, Unavailable
 from secretsvc.processes import Command, Signals
 from secretsvc.settings import Settings, variable
+from secretsvc.tickets import backlog, forms
 from secretsvc.tickets import config as tickets_config
-from secretsvc.tickets import forms
 from secretsvc.tickets.commands import tell_first_link
 from secretsvc.tickets.config import Config
 from secretsvc.tickets.couriers import Couriers
@@ -45,10 +45,10 @@ from secretsvc.tickets.web.pages import tickets_pages
 from secretsvc.tickets.web.session import People, signed_in
 from secretsvc.tokens import Tokens
 from secretsvc.vault import Rules, Vault
-from secretsvc.web import headers, language, logs, openapi, problems, theme
+from secretsvc.web import headers, language, logs, metrics, openapi, problems, sight, theme
 from secretsvc.web.api import api
 from secretsvc.web.assets import Assets
-from secretsvc.web.limits import Limits
+from secretsvc.web.limits import Limits, bound_bodies
 from secretsvc.web.pages import pages
 from secretsvc.web.service import Service
 
@@ -83,17 +83,20 @@ def create_app(conf: Settings | None = None, *, service: Service | None = None) 
     theme.install(app, theme.load(conf))
     app.extensions["secretsvc"] = service = service or make_service(conf)
     app.extensions["secretsvc.tickets"] = module = service.desks
+    sight.install(app, service, watch(module) if isinstance(module, Module) else None)
     for blueprint in (api, tickets_api, answering, ordering, tickets_pages, pages):
         app.register_blueprint(blueprint)
     if isinstance(module, Module):
         signin.install(app, make_people(conf, module))
     openapi.install(app, conf, tickets_openapi.part())
     problems.install(app)
-    logs.log_requests(app)
+    bound_bodies(app)
+    logs.log_requests(app, metrics.request, clients=conf.log_clients)
     headers.install(app, https=conf.https)
     if conf.trusted_proxies:
         hops = conf.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=0, x_host=0)  # type: ignore[method-assign]
+    metrics.begin(conf.argon2_slots, openapi.KINDS)
     return app
 
 
@@ -116,10 +119,19 @@ def make_service(conf: Settings) -> Service:
         tries=conf.password_tries,
         argon2=atrest.Argon2(conf.argon2_memory_kib, conf.argon2_passes, conf.argon2_lanes),
     )
+    store.node.timed = metrics.Calls("store")
+    for shard in ledger.shards:
+        shard.node.timed = metrics.Calls("ledger")
     listed = TicketStore(store.node, retention=conf.receipt_retention)
-    vault = Vault(store, ledger, keyring, atrest.Slots(conf.argon2_slots), rules, listed)
+    slots = atrest.Slots(conf.argon2_slots, watch=metrics.Slots())
+    vault = Vault(store, ledger, keyring, slots, rules, listed, metrics.Tally())
     limits = Limits(
-        store.node, keyring, create=conf.create_limit, password=conf.password_limit, sign_in=conf.sign_in_limit
+        store.node,
+        keyring,
+        create=conf.create_limit,
+        create_bytes=conf.create_bytes_limit,
+        password=conf.password_limit,
+        sign_in=conf.sign_in_limit,
     )
     module = make_tickets(conf, config, vault, listed)
     return Service(conf, vault, store, ledger, Tokens(store.node), limits, module)
@@ -159,6 +171,14 @@ def make_tickets(conf: Settings, config: Config, vault: Vault, store: TicketStor
         Notifier(tickets, couriers),
         signed_in,
     )
+
+
+def watch(module: Module) -> sight.Tickets:
+    """What there is to see of the ticket module."""
+    couriers, store = module.notifier.couriers, module.tickets.store
+    notes = any(desk.notes for desk in couriers.desks.values())
+    tells = bool(notes or couriers.webhooks or couriers.mailer)
+    return sight.Tickets(tells, lambda: backlog.look(store))
 
 
 def make_people(conf: Settings, module: Module) -> People:

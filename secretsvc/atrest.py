@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 from argon2.exceptions import HashingError
 from argon2.low_level import Type, hash_secret_raw
@@ -227,6 +228,32 @@ class Argon2:
             raise Busy from None
 
 
+class SlotWatch(Protocol):
+    """Whoever keeps count of the slots."""
+
+    def took(self, waited: float) -> None:
+        """A slot was taken after so many seconds."""
+
+    def left(self) -> None:
+        """It is free again."""
+
+    def refused(self) -> None:
+        """Somebody was turned away."""
+
+
+class Unwatched:
+    """Nobody does."""
+
+    def took(self, waited: float) -> None:
+        """Nothing."""
+
+    def left(self) -> None:
+        """Nothing."""
+
+    def refused(self) -> None:
+        """Nothing."""
+
+
 @dataclass
 class Slots:
     """How many password computations may run at once in this process, and how many may wait.
@@ -237,6 +264,7 @@ class Slots:
 
     slots: int
     patience: float = 1.0
+    watch: SlotWatch = field(default_factory=Unwatched, repr=False)
     _free: threading.Semaphore = field(init=False, repr=False)
     _places: threading.Semaphore = field(init=False, repr=False)
 
@@ -252,14 +280,19 @@ class Slots:
             Busy: every slot and every waiting place is taken, or the wait was too long.
         """
         if not self._places.acquire(blocking=False):
+            self.watch.refused()
             raise Busy
         try:
+            began = time.monotonic()
             if not self._free.acquire(timeout=self.patience):
+                self.watch.refused()
                 raise Busy
             try:
+                self.watch.took(time.monotonic() - began)
                 yield
             finally:
                 self._free.release()
+                self.watch.left()
         finally:
             self._places.release()
 

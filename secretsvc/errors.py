@@ -182,9 +182,10 @@ class RateLimited(SecretsvcError):
 
     kind = "rate-limited"
 
-    def __init__(self, detail: str, *, retry_after: int) -> None:
+    def __init__(self, detail: str, *, retry_after: int, limit: str = "") -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+        self.limit = limit
 
 
 # --- ends: the truth, told to link holders -------------------------------------------------------------

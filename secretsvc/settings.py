@@ -64,10 +64,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     argon2_lanes: Annotated[int, Meta(ge=1, le=8)] = 1
     argon2_slots: Annotated[int, Meta(ge=1, le=64)] = 2
     create_limit: Annotated[int, Meta(ge=0)] = 600
+    create_bytes_limit: Annotated[int, Meta(ge=0)] = 128 * 2**20
     password_limit: Annotated[int, Meta(ge=0)] = 60
     sign_in_limit: Annotated[int, Meta(ge=0)] = 20
     trusted_proxies: Annotated[int, Meta(ge=0, le=10)] = 0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_clients: bool = False
+    metrics: Literal["inside", "anyone", "nobody"] = "inside"
     operator: Annotated[str, Meta(max_length=80)] = ""
     logo_file: str = ""
     colour: str = ""
@@ -143,6 +146,11 @@ def load() -> Settings:
 def environment() -> dict[str, str]:
     """This process's environment, for a child process."""
     return dict(os.environ)
+
+
+def share_metrics(folder: Path) -> None:
+    """Have prometheus_client, which reads the environment itself, keep this process's counts in a folder."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
 
 def from_env(environ: Mapping[str, str]) -> Settings:

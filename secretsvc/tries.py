@@ -87,7 +87,8 @@ class Tries:
         if word == "gone":  # the store failed over since the look, to a server that has not heard of it
             raise StoreUnavailable
         if word == "pending":
-            raise RateLimited(N_("Every try that is left is being used just now."), retry_after=wait)
+            detail = N_("Every try that is left is being used just now.")
+            raise RateLimited(detail, retry_after=wait, limit="tries")
 
     def _give_back(self, look: Look, reservation: str) -> None:
         try:

@@ -47,7 +47,7 @@ from .errors import (
     Unavailable,
     WrongPassword,
 )
-from .model import ClockOff, Ledger, Look, Receipt, Role, State, Store, View
+from .model import ClockOff, Ledger, Look, Receipt, Role, State, Store, Verdict, View
 from .tries import Tries
 
 Prove = Callable[[], bytes]
@@ -142,6 +142,44 @@ class Unlisted:
         """Nothing."""
 
 
+class Tally(Protocol):
+    """Whoever keeps count of what becomes of secrets.  Nothing depends on it."""
+
+    def created(self, receipt: Receipt) -> None:
+        """Something new was stored."""
+
+    def answered(self) -> None:
+        """A request was answered."""
+
+    def ended(self, receipt: Receipt, verdict: Verdict) -> None:
+        """The ledger has ended something, or has said so once more to whoever ended it."""
+
+    def locked(self) -> None:
+        """Wrong passwords have locked a secret."""
+
+    def reported(self) -> None:
+        """A reader says of an opening: that was not me."""
+
+
+class Uncounted:
+    """Nobody does."""
+
+    def created(self, receipt: Receipt) -> None:
+        """Nothing."""
+
+    def answered(self) -> None:
+        """Nothing."""
+
+    def ended(self, receipt: Receipt, verdict: Verdict) -> None:
+        """Nothing."""
+
+    def locked(self) -> None:
+        """Nothing."""
+
+    def reported(self) -> None:
+        """Nothing."""
+
+
 class Vault:
     """All that can be done with a secret, over a store, a ledger and a keyring."""
 
@@ -153,6 +191,7 @@ class Vault:
         slots: Slots,
         rules: Rules | None = None,
         labels: Labels | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self.store = store
         self.ledger = ledger
@@ -160,6 +199,7 @@ class Vault:
         self.slots = slots
         self.rules = rules or Rules()
         self.labels = labels or Unlisted()
+        self.tally = tally or Uncounted()
         self.ends = Ends(store, ledger, retry_window=self.rules.retry_window, retention=self.rules.retention)
         self.tries = Tries(self.ends, slots, cap=self.rules.tries)
 
@@ -208,6 +248,8 @@ class Vault:
         if new.label is not None:
             self.labels.creating(new, self.store.now())
         receipt, is_new = _with_right_clock(attempt)
+        if is_new:
+            self.tally.created(receipt)
         self._changed(receipt)
         if is_new and self.ledger.rules(epoch):
             return Created(_view(new.id, receipt), receipt_token)
@@ -250,6 +292,8 @@ class Vault:
                 return self.store.answer(look.id, answered, self._seal(look.id, answered, envelope, None))
 
             word = _with_right_clock(attempt)
+            if word == "answered":
+                self.tally.answered()
             look = self._again(look.id, look.token_hash, "answerer")
             truth = self.ends.truth(look)  # revoked while we stored: then this answer does not stay
             if word == "taken":
@@ -359,10 +403,12 @@ class Vault:
                 except LedgerUnavailable as unclear:
                     unclear.claimant = claimant_key
                     raise
+                self.tally.ended(receipt, verdict)
                 life = self.ends.window_left(look, verdict) if key else 0
                 self.ends.mark(look, verdict, life=life, reservation=reservation)
         except WrongPassword as wrong:
             if wrong.tries_left == 0:
+                self.tally.locked()
                 self._changed(receipt)
             raise
         self._changed(receipt)
@@ -400,6 +446,7 @@ class Vault:
             self.ends.truth(look)
         sender = look.token_hash or sha256(look.receipt.token_hash)  # by the id alone there is no token
         verdict = self.ends.end(look, "revoked", sender[:16])
+        self.tally.ended(look.receipt, verdict)
         self.ends.mark(look, verdict, life=0)
         self._changed(look.receipt)
         return replace(_view(look.id, look.receipt), state="revoked", ended_at=verdict.ended_at)
@@ -427,6 +474,7 @@ class Vault:
             raise Conflict(N_("Only a secret that was opened can be reported."))
         if not self.store.report(look.id):
             raise Conflict(N_("This was reported before."))
+        self.tally.reported()
         self._changed(look.receipt)
         return self.state(self._again(look.id, look.token_hash, "link"))
 
@@ -493,7 +541,7 @@ class Vault:
         return self._hmac(key_name, body)
 
     def _hmac(self, key_name: str, body: bytes) -> bytes:
-        return hmac.digest(self.keyring.derive(key_name, b"fingerprint"), body, "sha256")[:16]
+        return hmac.new(self.keyring.derive(key_name, b"fingerprint"), body, "sha256").digest()[:16]
 
     def _receipt_token(self, key_name: str, id: bytes, fingerprint: bytes) -> bytes:
         return self.keyring.derive(key_name, b"receipt", id, fingerprint)

@@ -53,6 +53,7 @@ class Backends:
             "ledger_urls": self.ledger.url,
             "keyring_file": str(self.keyring),
             "create_limit": "0",
+            "create_bytes_limit": "0",
             "password_limit": "0",
             "sign_in_limit": "0",
             **CHEAP,

@@ -10,6 +10,7 @@ From the bottom up; each module uses only what stands above it, and nothing in t
 ``trail``          from receipts to events
 ``outbox``         what is to be told, where, and how far that has come
 ``store``          all of that in Redis
+``backlog``        what waits, and what was told, for whoever watches over it
 ``formparts``      what forms are made of
 ``tomllines``      where something stands in a TOML file
 ``form``           a form: what it asks, and what its answers are

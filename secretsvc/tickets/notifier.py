@@ -103,6 +103,7 @@ class Notifier:
         """
         record = self.tickets.notice(ticket, patient=True)
         if ticket.desk not in self.tickets.desks or not record.links:
+            self.store.note_open(ticket, None)
             return None
         facts = self._facts(ticket, record.facts)
         outbox = self.store.change_outbox(ticket, lambda outbox: self._filled(outbox, ticket, record, facts))
@@ -165,6 +166,11 @@ class Notifier:
             ticket, facts, begin(mine, now, self._owner), parts, look_first=bool(mine.begun_at), now=now
         )
         self.store.change_outbox(ticket, lambda outbox: outbox.replaced(done))
+        place, _, _ = done.place.partition(":")
+        outcome = done.outcome or "later"
+        told = {"ticket": str(ticket), "place": place, "events": [part.event.word for part in parts]}
+        log.info("delivery", extra={"fields": {**told, "outcome": outcome, "tries": done.tries}})
+        self.store.count_delivery(ticket.desk, place, outcome)
 
     def _ready_at(self, ticket: Reference, delivery: Delivery) -> float:
         settles = self.tickets.desks[ticket.desk].settles if delivery.place == "note" else PATIENCE
@@ -173,7 +179,9 @@ class Notifier:
     def _next(self, ticket: Reference, record: Record, facts: Facts) -> float | None:
         """When something may be due again."""
         now = self.now()
-        times = [self._ready_at(ticket, each) for each in self.store.read(ticket).outbox.open]
+        still = self.store.read(ticket).outbox.open
+        self.store.note_open(ticket, min((each.since for each in still), default=None))
+        times = [self._ready_at(ticket, each) for each in still]
         for link in record.links.values():
             progress = record.of(link.id)
             if progress.over:

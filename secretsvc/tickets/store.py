@@ -1,6 +1,7 @@
 """What the ticket module keeps, in the core's store: links, what was noticed of them, what is to be told.
 
-Keys, all but the followers with a TTL; no rule touches two of them, so that a Cluster may put them anywhere:
+Keys, all but the followers and what is due with a TTL; no rule touches two of them, so that a Cluster may put
+them anywhere:
 
 ========================  ================================================================================
 ``ss:t:{desk:number}``    a ticket, a hash: ``facts``; ``l:<id>`` a link as it was made; ``p:<id>`` what was
@@ -15,6 +16,8 @@ Keys, all but the followers with a TTL; no rule touches two of them, so that a C
 ``ss:t:order:<marker>``   the number of an order's ticket, for a day
 ``ss:t:begun:<marker>``   that something is being written into a desk, until it is there or cannot come any more
 ``ss:t:notifier``         which notifier is at work
+``ss:t:open``             tickets with something that could not be told yet, by since when, in s since 1970
+``ss:t:told``             how many deliveries there were, by desk, kind of place, and outcome
 ========================  ================================================================================
 
 A field is changed by compare-and-set, so that two processes never both think that a thing is theirs to do.
@@ -23,6 +26,7 @@ A field is changed by compare-and-set, so that two processes never both think th
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -41,7 +45,8 @@ from .model import Reference
 from .outbox import Outbox
 from .rules import DAY, Facts, folded
 
-DUE = "ss:t:due"
+DUE, OPEN, TOLD, NOTIFIER = "ss:t:due", "ss:t:open", "ss:t:told", "ss:t:notifier"
+ASKED = 1e10  # seconds taken from the time at which a look is asked for: long past, and in the order of asking
 # No vowels, so that no word comes about, and nothing that looks like something else.
 ALPHABET = "23456789BCDFGHJKMNPQRSTVWXZ"
 REF_CHARACTERS = 6
@@ -163,14 +168,14 @@ class TicketStore:
 
     def look_at(self, ticket: Reference, at: float) -> None:
         """Have a ticket looked at, at this time, seconds since 1970."""
-        self.node.command("ZADD", DUE, f"{at:.3f}", str(ticket))
+        self.node.command("ZADD", DUE, repr(at), str(ticket))
 
     def look_at_once(self, ticket: Reference) -> None:
         """Have a ticket looked at.
 
         The time is one long past and no other's: whoever is at it already sees that somebody has asked again.
         """
-        self.look_at(ticket, secrets.randbelow(10**9) / 1000)
+        self.look_at(ticket, time.time() - ASKED)
 
     def due(self, now: float, limit: int = 100) -> list[tuple[Reference, float]]:
         """Tickets to look at, the longest due first, each with the time it was due at."""
@@ -181,7 +186,23 @@ class TicketStore:
 
     def look_next(self, ticket: Reference, was: float, at: float | None) -> None:
         """When to look at a ticket again, or None for never, unless somebody has asked for it since."""
-        self.node.run("ticket_next", [DUE], str(ticket), f"{was:.3f}", "" if at is None else f"{at:.3f}")
+        self.node.run("ticket_next", [DUE], str(ticket), repr(was), "" if at is None else repr(at))
+
+    # --- for whoever watches over the notifier (backlog) -------------------------------------------
+
+    def note_open(self, ticket: Reference, since: float | None) -> None:
+        """Since when a ticket has something that is not told yet, seconds since 1970; None for nothing."""
+        if since is None:
+            self.node.command("ZREM", OPEN, str(ticket))
+            return
+        self.node.command("ZADD", OPEN, repr(since), str(ticket))
+        self.node.command("EXPIRE", OPEN, self.retention + 2 * 31 * DAY)
+
+    def count_delivery(self, desk: str, place: str, outcome: str) -> None:
+        """Count an attempt; nothing depends on it."""
+        with suppress(StoreUnavailable):
+            self.node.command("HINCRBY", TOLD, f"{desk} {place} {outcome}", 1)
+            self.node.command("EXPIRE", TOLD, self.retention + 2 * 31 * DAY)
 
     # --- organisations and people ------------------------------------------------------------------
 
@@ -257,18 +278,17 @@ class TicketStore:
 
     def lease(self, owner: str, seconds: int) -> bool:
         """Whether this notifier is the one at work, for so long."""
-        key = "ss:t:notifier"
-        if self.node.command("SET", key, owner, "NX", "EX", seconds):
+        if self.node.command("SET", NOTIFIER, owner, "NX", "EX", seconds):
             return True
-        if self.node.command("GET", key) != owner.encode():
+        if self.node.command("GET", NOTIFIER) != owner.encode():
             return False
-        return bool(self.node.command("EXPIRE", key, seconds))
+        return bool(self.node.command("EXPIRE", NOTIFIER, seconds))
 
     def release(self, owner: str) -> None:
         """Let another notifier begin at once."""
         with suppress(StoreUnavailable):
-            if self.node.command("GET", "ss:t:notifier") == owner.encode():
-                self.node.command("DEL", "ss:t:notifier")
+            if self.node.command("GET", NOTIFIER) == owner.encode():
+                self.node.command("DEL", NOTIFIER)
 
 
 def _key(ticket: Reference) -> str:

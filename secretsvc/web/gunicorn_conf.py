@@ -6,6 +6,7 @@ more than once.
 
 from __future__ import annotations
 
+import gc
 import logging
 import mmap
 import os
@@ -14,18 +15,20 @@ import sys
 import time
 from typing import Any
 
+import gunicorn.glogging
 import gunicorn.http.wsgi
 import gunicorn.sock
 import gunicorn.util
 
 from secretsvc import hygiene, settings
+from secretsvc.web import workers as siblings
 
 _settings = settings.load()
 
 bind = _settings.bind
 workers = _settings.workers
 threads = _settings.threads
-worker_class = "gthread"  # sync and gevent workers stand still beside Argon2
+worker_class = "secretsvc.web.draining.Worker"  # with threads: sync and gevent stand still beside Argon2
 reuse_port = True  # otherwise keep-alive connections gather on one worker
 control_socket_disable = True
 
@@ -73,6 +76,13 @@ def on_starting(server: Any) -> None:
         server.log.error("cannot listen on %s: %s", bind, error.strerror)  # noqa: TRY400
         sys.exit(1)
     server.served = mmap.mmap(-1, 1)  # shared with all workers, those of a reload too
+    server.counts = siblings.make_folder(worker_tmp_dir)
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give a worker to be its number, and by that the files it counts in."""
+    worker.number = siblings.number_for({each.number for each in server.WORKERS.values()})
+    siblings.ended(server.counts, worker.number)
 
 
 def post_fork(server: Any, worker: Any) -> None:
@@ -86,6 +96,7 @@ def post_fork(server: Any, worker: Any) -> None:
     if 0 < len(server.WORKERS) < server.num_workers:
         gunicorn.sock.close_sockets(worker.sockets)
         worker.sockets = []
+    siblings.begin(server.counts, worker.number)
     worker.served = server.served
     if server.served[0]:
         server.WORKER_BOOT_ERROR = server.APP_LOAD_ERROR = 1  # in this process alone
@@ -100,6 +111,9 @@ def post_worker_init(worker: Any) -> None:
         worker.besides.append(worker.wsgi.extensions["secretsvc.tickets"].notifier)
     for each in worker.besides:
         each.start()
+    # What has been loaded by now stays: to look through all of it for garbage, again and again, finds none.
+    gc.collect()
+    gc.freeze()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
@@ -109,6 +123,16 @@ def worker_exit(server: Any, worker: Any) -> None:
             each.stop()
     elif server.served[0] and not worker.booted:
         time.sleep(1.0)  # before it is tried again
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Forget what a worker had at hand; gunicorn calls this in the master."""
+    siblings.ended(server.counts, worker.number)
+
+
+def on_exit(server: Any) -> None:
+    """Leave nothing behind."""
+    siblings.remove_folder(server.counts)
 
 
 class WithoutInput(logging.Filter):
@@ -127,6 +151,14 @@ class WithoutInput(logging.Filter):
         return True
 
 
+class Logger(gunicorn.glogging.Logger):  # type: ignore[misc]
+    """gunicorn's own messages, without its line for each request."""
+
+    def access(self, *_: Any) -> None:
+        """Nothing.  gunicorn would gather all that such a line may hold, and then find nobody who wants it."""
+
+
+logger_class = Logger
 accesslog = None  # the application logs requests itself, without addresses and paths of secrets
 errorlog = "-"
 loglevel = "info"  # at debug level gunicorn prints unread input

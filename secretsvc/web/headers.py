@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
 from flask import Flask, Response, request
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # What a page uses comes from ourselves, as files: nothing inline, and no text is ever made into markup.
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -39,13 +45,24 @@ def install(app: Flask, *, https: bool) -> None:
     headers = dict(HEADERS)
     if https:
         headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+    app.wsgi_app = _with(app.wsgi_app, list(headers.items()))  # type: ignore[method-assign,assignment]
 
     @app.after_request
-    def set_headers(response: Response) -> Response:
-        for name, value in headers.items():
-            response.headers.setdefault(name, value)
+    def set_cache_control(response: Response) -> Response:
         if response.status_code >= 400 or request.endpoint not in FILES:
             response.headers["Cache-Control"] = "no-store"
         elif request.endpoint == "static":
             response.cache_control.immutable = True  # its path changes with it
         return response
+
+
+def _with(application: WSGIApplication, headers: list[tuple[str, str]]) -> WSGIApplication:
+    """The same application, whose every answer has these headers too: once made, not once a request."""
+
+    def wrapped(given: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def start(status: str, found: list[tuple[str, str]], *more: Any) -> Any:
+            return start_response(status, [*found, *headers], *more)
+
+        return application(given, start)
+
+    return wrapped

@@ -2,22 +2,27 @@
 
 A request is logged by its route's template, never by its path or query: a mail program that turned ``#`` into
 ``%23`` has put a link key into the path.  An exception is logged by its class and where it was raised, never by
-its message or the values at hand.
+its message or the values at hand.  Every line that is written while a request is answered has that request's
+id, which is ours; nobody hears of it but who is told of a fault on our side.
 """
 
 from __future__ import annotations
 
-import json
+import ipaddress
 import logging
 import logging.config
+import os
 import time
 import traceback
-from typing import Any
+from functools import lru_cache
+from typing import Any, Protocol
 
-from flask import Flask, Response, g, request
+import msgspec
+from flask import Flask, Response, g, has_app_context, request
 
 from ..errors import SecretsvcError
 
+REQUEST_ID = "X-Request-Id"
 log = logging.getLogger("secretsvc.web")
 
 
@@ -27,12 +32,13 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{int(record.msecs):03d}Z",
+            "time": f"{_second(int(record.created))}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if has_app_context() and (id := g.get("request_id")):
+            line["request"] = id
         line.update(getattr(record, "fields", {}))
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = record.exc_info[0].__name__
@@ -42,7 +48,7 @@ class JsonFormatter(logging.Formatter):
                 f"{frame.filename}:{frame.lineno} {frame.name}"
                 for frame in traceback.extract_tb(record.exc_info[2])
             ]
-        return json.dumps(line, ensure_ascii=False)
+        return _encode(line).decode()
 
 
 def configure(level: str) -> None:
@@ -59,20 +65,69 @@ def configure(level: str) -> None:
     )
 
 
-def log_requests(app: Flask) -> None:
-    """Write one line for each request: method, route template, status, duration in ms."""
+class Count(Protocol):
+    """Whoever counts requests: see ``metrics.request``."""
+
+    def __call__(self, method: str, route: str, status: int, seconds: float, problem: str, limit: str) -> None:
+        """A request was answered."""
+
+
+def log_requests(app: Flask, count: Count, *, clients: bool = False) -> None:
+    """Write one line for each request, and have it counted.
+
+    Method, route template, status, duration in ms, and the type of the problem, if it was one.
+
+    Args:
+        app: whose requests.
+        count: called before the line is written.  (Handed in: the web server's own process writes logs, too,
+            and has nothing to count.)
+        clients: whether to log where they come from: an IPv4 address's /24, an IPv6 address's /48.
+    """
 
     @app.before_request
     def begin() -> None:
         g.began = time.perf_counter()
+        g.request_id = os.urandom(8).hex()
 
     @app.after_request
     def end(response: Response) -> Response:
-        fields = {
-            "method": request.method if request.url_rule else "-",
-            "route": request.url_rule.rule if request.url_rule else "-",
-            "status": response.status_code,
-            "ms": round((time.perf_counter() - g.began) * 1000, 2) if "began" in g else None,
-        }
-        log.info("request", extra={"fields": fields})
+        seconds = time.perf_counter() - g.began if "began" in g else 0.0
+        method, route, status = request.method if request.url_rule else "-", route_of(), response.status_code
+        problem = g.get("problem", "") if status >= 400 else ""
+        count(method, route, status, seconds, problem, g.get("limit", "") if problem else "")
+        if log.isEnabledFor(logging.INFO):
+            fields = {"method": method, "route": route, "status": status, "ms": round(seconds * 1000, 2)}
+            if problem:
+                fields["problem"] = problem
+            if clients:
+                fields["client"] = shortened(request.remote_addr)
+            log.info("request", extra={"fields": fields})
+        if status >= 500 and "request_id" in g:
+            response.headers[REQUEST_ID] = g.request_id
         return response
+
+
+def route_of() -> str:
+    """The template of the route that answers the request at hand, or ``-``; of files without their hash."""
+    rule = request.url_rule
+    if rule is None:
+        return "-"
+    return "/static/<path:filename>" if rule.endpoint == "static" else rule.rule
+
+
+def shortened(address: str | None) -> str:
+    """The network that a client is in, too large to be one person's: a /24 or a /48; ``-`` if there is none."""
+    try:
+        ip = ipaddress.ip_address(address or "")
+    except ValueError:
+        return "-"
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return str(ipaddress.ip_network((ip, 24 if ip.version == 4 else 48), strict=False))
+
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+@lru_cache(2)
+def _second(now: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))

@@ -41,6 +41,7 @@ class Problem(msgspec.Struct, forbid_unknown_fields=True):
     ended_at: str | None = None
     tries_left: int | None = None
     errors: list[dict[str, str]] | None = None
+    violated_policies: list[str] | None = msgspec.field(default=None, name="violated-policies")
 
 
 STATE = {
@@ -120,6 +121,12 @@ KEY = {
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{22,64}$"},
     "description": "22-64 base64url characters or a UUID, from a good random source",
 }
+# draft-ietf-httpapi-ratelimit-headers-10: lists of items, each named for a limit of the caller's address.
+COUNTED = {
+    "RateLimit-Policy": {"schema": {"type": "string"}, "description": 'as in "create";q=600;w=60'},
+    "RateLimit": {"schema": {"type": "string"}, "description": 'what is left, as in "create";r=599'},
+}
+RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "required": True}}
 API_KEY = {"name": "X-API-Key", "in": "header", "schema": {"type": "string"}, "description": "API token"}
 
 
@@ -340,6 +347,8 @@ def call(
             "description": "problem",
             "content": {PROBLEM: {"schema": ref("Problem")}},
         }
+        if status in ("429", "503"):
+            found["responses"][status]["headers"] = RETRY_AFTER | (COUNTED if status == "429" else {})
     if body is not None:
         found["requestBody"] = {"required": not optional, "content": {"application/json": {"schema": body}}}
     if bearer:

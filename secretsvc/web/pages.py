@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from .. import serverside
@@ -23,7 +24,7 @@ from ..settings import duration
 from . import theme as themes
 from .api import format_link_of, receipt_url, shown
 from .bodies import Part, idempotency_key, link_key, read_form, text_of
-from .language import LANGUAGES, gettext, speaking
+from .language import LANGUAGES, asked, current, gettext, speaking
 from .problems import rfc3339, wants_page
 from .service import service
 
@@ -55,6 +56,7 @@ ENDED_BEFORE = {
     "expired": N_("This secret was created, and has run out: its link opens nothing any more."),
 }
 CACHED = {"Cache-Control": "no-cache"}
+A_KEY = secrets.token_urlsafe(32)  # stands in prepared pages where each request gets one of its own
 # Translators: keep the words in braces.
 MESSAGE = N_(
     "Hello,\n\nhere is what you need, as a link that opens once:\n\n{link}\n\n"
@@ -86,18 +88,12 @@ def refuse_other_sites() -> None:
 
 
 @pages.get("/")
-def create_page() -> Response | str:
+def create_page() -> Response:
     """The page, or for curl how to use it."""
     here = service()
     if not wants_page():
         return plain_text(HOW_TO_CREATE.format(url=here.settings.base_url))
-    return _page(
-        "create.html",
-        choices=[(seconds, gettext(words)) for seconds, words in CHOICES],
-        chosen=_nearest(here.settings.default_expires_in),
-        idempotency_key=secrets.token_urlsafe(32),
-        messages=_messages(),
-    )
+    return prepared("create.html", _choices)
 
 
 @pages.post("/")
@@ -142,12 +138,12 @@ def create() -> Response | tuple[str, int]:
 
 @pages.get("/s")
 @pages.get("/open")
-def open_page() -> Response | str:
+def open_page() -> Response:
     """The page to paste a link into, or for curl how to open it.  Opens nothing."""
     here = service()
     if not wants_page():
         return plain_text(HOW_TO_OPEN.format(url=here.settings.base_url))
-    return _open_page(arrived=request.path == "/s")
+    return prepared("open.html", _arrived if request.path == "/s" else dict)
 
 
 @pages.post("/s")
@@ -187,11 +183,11 @@ def open_() -> Response | str:
 
 
 @pages.get("/receipt")
-def receipt_page() -> Response | str:
+def receipt_page() -> Response:
     """The page to paste a receipt link into."""
     if not wants_page():
         return plain_text("This is a sender's receipt. 'secretsvc state' and 'secretsvc revoke' read it.\n")
-    return _page("receipt.html", view=None, receipt="")
+    return prepared("receipt.html")
 
 
 @pages.post("/receipt")
@@ -217,7 +213,7 @@ def receipt() -> Response | str:
 @pages.get("/s%23<path:rest>")
 @pages.get("/receipt#<path:rest>")
 @pages.get("/receipt%23<path:rest>")
-def altered_link(rest: str) -> Response | tuple[str, int]:
+def altered_link(rest: str) -> tuple[Response, int]:
     """A mail program made ``%23`` of ``#``: the link's key is in the address now.  Nothing is opened.
 
     A page's script reads it from there; without one the reader has to.
@@ -225,28 +221,17 @@ def altered_link(rest: str) -> Response | tuple[str, int]:
     if not wants_page():
         raise Damaged(ALTERED)
     if request.path.startswith("/receipt"):
-        return _page("receipt.html", view=None, receipt=""), 400
-    return _open_page(arrived=True, altered=gettext(ALTERED)), 400
+        return prepared("receipt.html"), 400
+    return prepared("open.html", altered), 400
 
 
 @pages.get("/help")
-def help() -> Response | str:
+def help() -> Response:
     """How it works, why, and for whom."""
     if not wants_page():
         url = service().settings.base_url
         return plain_text(HOW_TO_CREATE.format(url=url) + "\n" + HOW_TO_OPEN.format(url=url))
-    return _page("help.html")
-
-
-@pages.get("/status")
-def status() -> Response | str:
-    """How the service is, for people; ``/readyz`` is for machines."""
-    if not wants_page():
-        return readyz()
-    up = _up()
-    names = {"store": gettext("Store of sealed secrets"), "ledger": gettext("Register of what was opened")}
-    parts = [(names[part], found, of) for part, (found, of) in up.items()]
-    return _page("status.html", parts=parts, now=time.time())
+    return prepared("help.html")
 
 
 @pages.get("/theme.css")
@@ -262,23 +247,6 @@ def logo() -> Response:
     if not theme.logo:
         raise NotFound
     return Response(theme.logo, mimetype=theme.logo_type, headers=CACHED)
-
-
-@pages.get("/healthz")
-def healthz() -> Response:
-    """The process answers."""
-    return plain_text("ok\n")
-
-
-@pages.get("/readyz")
-def readyz() -> Response:
-    """Store and ledger answer too; says which does not, and is ready with a part of the ledger's nodes."""
-    found = _up()
-    words = {
-        name: "ok" if up == of else f"{up} of {of}" if up else "unavailable" for name, (up, of) in found.items()
-    }
-    text = "".join(f"{name}: {word}\n" for name, word in words.items())
-    return plain_text(text, 200 if all(up for up, _ in found.values()) else 503)
 
 
 @pages.get("/.well-known/security.txt")
@@ -297,13 +265,41 @@ def favicon() -> AnyResponse:
     return redirect(url_for("static", filename="icon.svg"))
 
 
-def _page(name: str, **values: Any) -> str:
-    """A page whose address may be asked for in another language."""
-    return render_template(name, switchable=True, **values)
+def prepared(name: str, values: Callable[[], dict[str, Any]] = dict) -> Response:
+    """A page that says the same to everybody: put together once for each language, not once for each request.
+
+    Its address may be asked for in another language.  A form in it has an Idempotency-Key of its own each time.
+    To whoever sends a cookie it may say more, as who they are: for them it is made anew.
+
+    Args:
+        name: of the template.
+        values: what it is filled with, always with the same; one function for each variant of a page.
+    """
+    ready = current_app.extensions.setdefault("secretsvc.pages", {})
+    which = (name, values, current(), asked())
+    for_all = "Cookie" not in request.headers
+    parts = ready.get(which) if for_all else None
+    if parts is None:
+        text = render_template(name, switchable=True, idempotency_key=A_KEY, **values())
+        parts = text.encode().split(A_KEY.encode())
+        if for_all:
+            ready[which] = parts
+    return Response(secrets.token_urlsafe(32).encode().join(parts), mimetype="text/html")
 
 
-def _open_page(*, arrived: bool, altered: str = "") -> str:
-    return _page("open.html", idempotency_key=secrets.token_urlsafe(32), arrived=arrived, altered=altered)
+def _choices() -> dict[str, Any]:
+    choices = [(seconds, gettext(words)) for seconds, words in CHOICES]
+    chosen = _nearest(service().settings.default_expires_in)
+    return {"choices": choices, "chosen": chosen, "messages": _messages()}
+
+
+def _arrived() -> dict[str, Any]:
+    return {"arrived": True}
+
+
+def altered() -> dict[str, Any]:
+    """What a page is filled with whose link has arrived with ``%23`` in it."""
+    return {"arrived": True, "altered": gettext(ALTERED)}
 
 
 def _messages() -> list[dict[str, str]]:
@@ -315,7 +311,7 @@ def _messages() -> list[dict[str, str]]:
     return found
 
 
-def _report(key: bytes, action: str, *, plain: bool) -> Response | str:
+def _report(key: bytes, action: str, *, plain: bool) -> Response:
     """ "That was not me", from the page of an opened link."""
     if action != "report":
         raise Invalid(("action", N_("Expected report.")))
@@ -324,13 +320,7 @@ def _report(key: bytes, action: str, *, plain: bool) -> Response | str:
     view = here.vault.report(here.vault.look(handles.id, handles.token, "link"))
     if plain or not wants_page():
         return plain_text("".join(f"{name}: {value}\n" for name, value in shown(view).items()))
-    return _page("reported.html")
-
-
-def _up() -> dict[str, tuple[int, int]]:
-    """How much of each part answers, and how much there is of it."""
-    here = service()
-    return {"store": (int(here.store.node.is_up()), 1), "ledger": here.ledger.up()}
+    return prepared("reported.html")
 
 
 def payload_of(form: dict[str, Part]) -> Payload:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from flask import Flask, Response, current_app, render_template, request
+from flask import Flask, Response, current_app, g, render_template, request
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, RequestEntityTooLarge
 from werkzeug.routing import RequestRedirect
 
@@ -108,6 +108,8 @@ def problem(error: SecretsvcError) -> Response:
         body["tries_left"] = error.tries_left
     if isinstance(error, errors.Locked):
         body["state"] = "locked"
+    if isinstance(error, errors.RateLimited) and error.limit:
+        body["violated-policies"] = [error.limit]  # as the draft on RateLimit headers has it
     if found := fields_of(error):
         body["errors"] = found
     return _with_headers(
@@ -189,7 +191,7 @@ def install(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def werkzeugs(error: HTTPException) -> Response:
         if isinstance(error, RequestEntityTooLarge):
-            limit = app.config["MAX_CONTENT_LENGTH"]
+            limit = request.max_content_length or app.config["MAX_CONTENT_LENGTH"]
             return answer(errors.TooLarge(limit, field="body"))
         if isinstance(error, MethodNotAllowed):
             response = answer(WrongMethod())
@@ -212,6 +214,7 @@ def install(app: Flask) -> None:
 
 
 def _with_headers(response: Response, error: SecretsvcError) -> Response:
+    g.problem, g.limit = status_of(error)[1], getattr(error, "limit", "")  # for log and metrics
     if isinstance(error, errors.Unauthorized):
         response.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, errors.RateLimited | errors.Unavailable):

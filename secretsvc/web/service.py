@@ -99,8 +99,13 @@ class Service:
         if self.settings.create == "nobody":
             raise Forbidden(N_("Nothing can be created here: this service only opens links."))
         caller = self.staff() if staff or self.settings.create == "staff" else self.caller()
-        self.limits.create(request.remote_addr)
+        self.limits.create(request.remote_addr, self.size())
         return caller
+
+    def size(self) -> int:
+        """The bytes of the request at hand, at most those of the largest secret; those if it does not say."""
+        most = self.settings.max_secret_bytes
+        return min(request.content_length if request.content_length is not None else most, most)
 
     def opener(self) -> Person | None:
         """Who is opening, if the setting lets them.

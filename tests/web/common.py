@@ -13,7 +13,17 @@ from tests.harness import Answer, Backends, Client, InProcess, Secret
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-PROBLEM_FIELDS = {"type", "title", "status", "detail", "state", "ended_at", "tries_left", "errors"}
+PROBLEM_FIELDS = {
+    "type",
+    "title",
+    "status",
+    "detail",
+    "state",
+    "ended_at",
+    "tries_left",
+    "errors",
+    "violated-policies",
+}
 
 Dump = dict[tuple[str, bytes], tuple[bytes | None, int]]
 

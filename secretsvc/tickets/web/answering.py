@@ -31,8 +31,7 @@ from ...model import Look, View
 from ...web import problems
 from ...web.bodies import Part, read_form, text_of
 from ...web.language import asked as language_asked
-from ...web.language import gettext
-from ...web.pages import ALTERED, payload_of, plain_text, refuse_other_sites
+from ...web.pages import ALTERED, altered, payload_of, plain_text, prepared, refuse_other_sites
 from ...web.service import service
 from ..form import Form
 from ..model import Reference
@@ -54,20 +53,20 @@ ASKS_FOR_MORE = N_("This request has a form with several fields: open its link i
 
 
 @answering.get("/r")
-def request_page() -> Response | str:
+def request_page() -> Response:
     """The page to answer a request on, or for curl how."""
     if not problems.wants_page():
         return plain_text(HOW_TO_ANSWER.format(url=service().settings.base_url))
-    return _page()
+    return prepared("request.html")
 
 
 @answering.get("/r#<path:rest>")
 @answering.get("/r%23<path:rest>")
-def altered_link(rest: str) -> tuple[str, int]:
+def altered_link(rest: str) -> tuple[Response, int]:
     """A mail program made ``%23`` of ``#``.  The script repairs that; without one the reader has to."""
     if not problems.wants_page():
         raise Damaged(ALTERED)
-    return _page(altered=gettext(ALTERED)), 400
+    return prepared("request.html", altered), 400
 
 
 @answering.post("/r")
@@ -153,10 +152,6 @@ def told(look: Look, view: View | None = None) -> dict[str, Any]:
 
 
 # --- pages ---------------------------------------------------------------------------------------------
-
-
-def _page(**values: Any) -> str:
-    return render_template("request.html", switchable=True, **values)
 
 
 def _form(

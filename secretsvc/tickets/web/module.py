@@ -129,4 +129,4 @@ def may_order() -> None:
     here = service()
     if here.settings.create == "nobody":
         raise Forbidden(N_("Nothing can be created here: this service only opens links."))
-    here.limits.create(request.remote_addr)
+    here.limits.create(request.remote_addr, here.size())
