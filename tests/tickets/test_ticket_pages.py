@@ -274,6 +274,15 @@ def test_what_people_and_helpdesks_write_does_no_harm(desk: Desk) -> None:
     assert (found.status, "<img" in found.text.partition("<main")[2]) == (422, False)
 
 
+def test_a_page_made_once_for_all_names_nobody_to_others(desk: Desk) -> None:
+    for path in ("/", "/s", "/open", "/receipt", "/help", "/r", "/s%23x", "/r%23x"):
+        for person in (ANNA, None, BERT, None, ANNA):
+            page = desk.get(person, path).text
+            named = {each.name for each in (ANNA, BERT) if each.name in page}
+            assert named <= ({person.name} if person else set()), (path, person)
+    assert ANNA.name in desk.get(ANNA, "/s").text
+
+
 def test_the_language_that_was_asked_for_stays(desk: Desk) -> None:
     number = desk.ticket()
     desk.send(number)
@@ -358,6 +367,18 @@ def test_an_agent_is_asked_where_an_agency_stands_and_the_answer_counts(desk: De
     assert desk.get(KIM, f"/desk/paper/{number}").status == 200
     assert desk.post(ANNA, f"/desk/paper/{number}/organisation", {"organisation": ""}).status == 303
     assert desk.get(KIM, f"/desk/paper/{number}").status == 404
+
+
+def test_what_a_subject_suggests_is_for_agents_alone(desk: Desk) -> None:
+    other = desk.ticket(organisation="Andere AG", requester="lee@andere.example")
+    desk.send(other)
+    assert desk.get(LEE, f"/desk/paper/{other}").status == 200  # so that the organisation is known
+    number = desk.ticket(subject="Andere AG: mail is down")
+    desk.send(number)
+    assert "It belongs to Andere AG" in text(desk.get(ANNA, f"/desk/paper/{number}"))
+    assert "Andere AG" not in desk.get(KIM, f"/desk/paper/{number}").text
+    assert "suggested" in desk.call(ANNA, "GET", f"/tickets/paper/{number}").json
+    assert "suggested" not in desk.call(KIM, "GET", f"/tickets/paper/{number}").json
 
 
 def test_a_frozen_ticket_says_so_and_stays_where_it_is(desk: Desk) -> None:

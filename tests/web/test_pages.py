@@ -664,3 +664,19 @@ def test_with_the_store_down_everything_is_503_and_nothing_is_used_up(
     backs.store.start()
     assert here.get("/readyz").status == 200
     assert Page(browser.open(link)).areas["secret"].strip() == "a"
+
+
+def test_a_page_made_once_gives_every_form_a_key_of_its_own(here: InProcess) -> None:
+    def parts(path: str, language: str) -> tuple[str, str, str]:
+        page = here.get(path, Accept="text/html", **{"Accept-Language": language}).text
+        before, key, after = re.split(r'name="idempotency_key" value="([A-Za-z0-9_-]{43})"', page)
+        return before, key, after
+
+    for path in ("/", "/s", "/open", "/s%23x", "/?lang=de", "/open?lang=en"):
+        for language in ("de", "en"):
+            found = [parts(path, language) for _ in range(3)]
+            assert len({key for _, key, _ in found}) == 3
+            assert len({(before, after) for before, _, after in found}) == 1
+    assert parts("/s", "de")[0] != parts("/s", "en")[0]
+    assert parts("/?lang=de", "en") != parts("/", "en")
+    assert parts("/s", "de")[2] != parts("/open", "de")[2]
