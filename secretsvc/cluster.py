@@ -77,7 +77,7 @@ class Cluster(Node):
                 self._redis = self._connect()
             return self._redis
 
-    def _evaluate(self, evaluation: Evaluation) -> tuple[Any, int]:
+    def evaluate(self, evaluation: Evaluation) -> tuple[Any, int]:
         """See ``Evaluation.over``.
 
         WAIT counts what its own connection has written, so then both go to the slot's owner together.  Where

@@ -152,7 +152,7 @@ class Node:
             Unavailable: of the class given at construction; also where too few replicas have confirmed.
         """
         evaluation = Evaluation(rule(name), keys, arguments, before, replicas)
-        answer, confirmed = self.guarded(lambda: self._evaluate(evaluation), keys)
+        answer, confirmed = self.guarded(lambda: self.evaluate(evaluation), keys)
         if confirmed < replicas:
             log.warning("%s: %d of %d replicas confirmed", self._unavailable.kind, confirmed, replicas)
             raise self._unavailable
@@ -280,6 +280,10 @@ class Node:
                 with contextlib.closing(Node(here, unavailable=self._unavailable, replica=True)) as node:
                     yield node
 
-    def _evaluate(self, evaluation: Evaluation) -> tuple[Any, int]:
-        """See ``Evaluation.over``."""
+    def evaluate(self, evaluation: Evaluation) -> tuple[Any, int]:
+        """See ``Evaluation.over``; for a call that is ``guarded`` already.
+
+        Raises:
+            RedisError: redis-py's own.
+        """
         return evaluation.over(self._own or pooled(self._redis))

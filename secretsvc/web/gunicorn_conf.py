@@ -6,6 +6,8 @@ more than once.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import logging
 import mmap
@@ -22,6 +24,9 @@ import gunicorn.util
 
 from secretsvc import hygiene, settings
 from secretsvc.web import workers as siblings
+
+M_MMAP_THRESHOLD = -3  # glibc's malloc.h
+LARGE = 4 * 2**20  # bytes
 
 _settings = settings.load()
 
@@ -97,9 +102,16 @@ def post_fork(server: Any, worker: Any) -> None:
         gunicorn.sock.close_sockets(worker.sockets)
         worker.sockets = []
     siblings.begin(server.counts, worker.number)
+    _return_large_blocks()
     worker.served = server.served
     if server.served[0]:
         server.WORKER_BOOT_ERROR = server.APP_LOAD_ERROR = 1  # in this process alone
+
+
+def _return_large_blocks() -> None:
+    """Have the memory of every Argon2 run go back to the system: glibc would keep one for each thread."""
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 def post_worker_init(worker: Any) -> None:

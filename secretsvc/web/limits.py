@@ -22,6 +22,7 @@ from ..atrest import Keyring
 from ..envelope import b64
 from ..errors import N_, RateLimited, StoreFull
 from ..node import Node
+from ..rules import Evaluation, named
 
 SMALL = 2048  # bytes of a body that count as one create and nothing more
 T = TypeVar("T")
@@ -182,12 +183,20 @@ class Limits:
 class _Counts(RedisStorage):
     """The library's counters on the store's own connections, whatever kind of server it is."""
 
+    COUNT = named("count", RedisStorage.SCRIPT_INCR_EXPIRE.decode())
+
     def __init__(self, node: Node) -> None:
+        self._node = node
         self._connections = node.client
         super().__init__("redis://", key_prefix="ss:limit", wrap_exceptions=True)
 
     def get_connection(self, readonly: bool = False) -> Any:
         return self._connections
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """The library's own rule as ours are run, which takes half the time."""
+        count, _ = self._node.evaluate(Evaluation(self.COUNT, [self.prefixed_key(key)], (expiry, amount)))
+        return int(count)
 
 
 def _policy(name: str, amount: int, refusal: str, *, unit: str = "requests") -> Policy | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.harness import ROOT, wait_until
 from tests.servers import free_port, make_certificates
 
+DEPLOY = ROOT / "docs" / "deploy"
 AROUND = """
 daemon off;
 user {user};
@@ -28,18 +29,33 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     include {folder}/site.conf;
+    server {{
+        listen 127.0.0.1:{clear};
+        server_name localhost;
+        error_log {folder}/site.log emerg;
+        client_body_temp_path {folder}/bodies;
+        include {site};
+    }}
 }}
 """
 
 
 @dataclass
 class Nginx:
-    """``port`` speaks TLS, ``plain_port`` does not; ``folder`` has all that it writes."""
+    """``port`` speaks TLS, ``plain_port`` sends there; ``folder`` has all that it writes.
+
+    ``clear_port`` is the service without TLS, for the tests' plain clients.
+    """
 
     port: int
     plain_port: int
+    clear_port: int
     folder: Path
     trust: ssl.SSLContext
+
+    @property
+    def clear_url(self) -> str:
+        return f"http://127.0.0.1:{self.clear_port}"
 
     def connect(self) -> ssl.SSLSocket:
         """A TLS connection, ready to speak HTTP over."""
@@ -56,14 +72,15 @@ def program() -> str:
 
 
 @contextmanager
-def nginx(folder: Path, upstream: int) -> Iterator[Nginx]:
-    """Start it before a web server of ours, and wait until it answers."""
+def nginx(folder: Path, *upstreams: int) -> Iterator[Nginx]:
+    """Start it before web servers of ours, by their ports, and wait until it answers."""
     folder.mkdir(parents=True)
-    port, plain_port = free_port(), free_port()
+    port, plain_port, clear = free_port(), free_port(), free_port()
     ca, certificate, key = make_certificates(folder / "tls")
-    site = (ROOT / "docs" / "deploy" / "nginx.conf").read_text()
+    site = (DEPLOY / "nginx.conf").read_text()
     for found, ours in {
-        r"server 127\.0\.0\.1:8000;": f"server 127.0.0.1:{upstream};",
+        r"server 127\.0\.0\.1:8000( .*);": "\n".join(rf"server 127.0.0.1:{each}\1;" for each in upstreams),
+        r"snippets/nginx-site\.conf": str(DEPLOY / "nginx-site.conf"),
         r"listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
         r"listen 80;": f"listen 127.0.0.1:{plain_port};",
         r"listen \[::\]:\d+( ssl)?;": "",
@@ -76,14 +93,21 @@ def nginx(folder: Path, upstream: int) -> Iterator[Nginx]:
         site, count = re.subn(found, ours, site)
         assert count, found
     (folder / "site.conf").write_text(site)
-    (folder / "nginx.conf").write_text(AROUND.format(folder=folder, user=getpass.getuser()))
+    around = {"folder": folder, "user": getpass.getuser(), "clear": clear, "site": DEPLOY / "nginx-site.conf"}
+    (folder / "nginx.conf").write_text(AROUND.format(**around))
+    with started(folder, port):
+        yield Nginx(port, plain_port, clear, folder, ssl.create_default_context(cafile=str(ca)))
+
+
+@contextmanager
+def started(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the configuration ``nginx.conf`` of a folder, and wait until it answers at a port."""
     argv = [program(), "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
     process = subprocess.Popen(argv)
-    running = Nginx(port, plain_port, folder, ssl.create_default_context(cafile=str(ca)))
     try:
-        wait_until(lambda: answers(port) or process.poll() is not None)
+        wait_until(lambda: process.poll() is not None or answers(port))
         assert process.poll() is None, (folder / "error.log").read_text()
-        yield running
+        yield process
     finally:
         process.terminate()
         process.wait(10)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
 import time
 from collections.abc import Iterator
@@ -20,7 +23,7 @@ from secretsvc.tickets.rules import DAY
 from secretsvc.tickets.web.session import COOKIE
 from secretsvc.tokens import Person
 from tests.harness import Backends, InProcess, wait_until
-from tests.tickets.rt.instance import RT
+from tests.tickets.rt.instance import BOT, RT
 from tests.tickets.test_notifier import Desk
 
 WHSEC = "whsec_" + "c2VjcmV0c3ZjLXRlc3RzLXNpZ24tdGhlaXItaG9va3M="
@@ -224,3 +227,31 @@ def test_a_webhook_that_is_not_the_trackers_is_refused(backs: Backends, tmp_path
     assert desk.here.post("/desk/rt/hook", body, head).status == 403
     assert desk.here.send("POST", "/desk/rt/hook", json.dumps(body).encode()).status == 403
     assert desk.here.post("/desk/nosuch/hook", body, head).status == 404
+
+
+def test_an_own_echo_and_a_repeated_webhook_are_no_hint(backs: Backends, tmp_path: Path, rt: RT) -> None:
+    (tmp_path / "whsec").write_text(WHSEC)
+    desk = Desk(backs, tmp_path, rt, hook_secret=tmp_path / "whsec")
+    number = rt.create("mail", "kim@kunde.example")
+    desk.send(number)
+
+    def hints_after(delivery: str, actor: str) -> int:
+        body = json.dumps(
+            {"type": "ticket.changed", "data": {"ticket_id": int(number), "actor": actor}}
+        ).encode()
+        at = str(int(time.time()))
+        signed = hmac.new(base64.b64decode(WHSEC[6:]), f"{delivery}.{at}.".encode() + body, hashlib.sha256)
+        head = {
+            "Content-Type": "application/json",
+            "webhook-id": delivery,
+            "webhook-timestamp": at,
+            "webhook-signature": "v1," + base64.b64encode(signed.digest()).decode(),
+        }
+        assert desk.here.send("POST", "/desk/rt/hook", body, head).status == 204
+        return desk.module.tickets.store.read(Reference("rt", number)).facts.hints
+
+    assert hints_after("msg_1", BOT) == 0
+    assert hints_after("msg_2", "eve") == 1
+    assert hints_after("msg_2", "eve") == 1
+    assert hints_after("msg_3", "eve") == 2
+    assert hints_after("msg_4", BOT) == 2

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secretsvc.errors import DeskUnavailable
+from secretsvc.tickets.couriers import Couriers
+from secretsvc.tickets.model import Note, Reference
+from secretsvc.tickets.notifier import Notifier
 from secretsvc.tickets.outbox import Delivery, Outbox, again, begin, finish, ready_at
+from secretsvc.tickets.rules import Facts
 
 NOW = 1_800_000_000.0
 
@@ -37,6 +44,74 @@ def test_a_try_that_nobody_finished_is_not_repeated_before_it_can_no_longer_arri
     assert ready_at(begun, settles=60) == NOW + 60
     assert ready_at(again(begun, NOW + 10), settles=60) == NOW + 10
     assert ready_at(again(begun, NOW + 10, unclear=True), settles=60) == NOW + 60
+
+
+class Slow:
+    """A desk that breaks off, and does what it was asked 55 seconds later all the same."""
+
+    notes = True
+    settles = 60.0
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.asked: list[float] = []
+
+    def note(self, number: str, note: Note) -> None:
+        self.asked.append(self.now)
+        raise DeskUnavailable(unclear=True)
+
+    def noted(self, number: str, marker: str) -> bool:
+        return bool(self.asked) and self.now >= self.asked[0] + 55
+
+
+class Alone:
+    """As much of the ticket module as a notifier asks when something is due."""
+
+    def __init__(self, desk: Slow) -> None:
+        self.desks = {"slow": desk}
+        self.store = None
+
+
+def test_a_note_that_comes_late_is_waited_for_and_not_written_twice() -> None:
+    """Without the waiting it would be looked for too early, not found, and written once more."""
+    desk, ticket = Slow(), Reference("slow", "1")
+    couriers = Couriers(
+        cast(Any, {"slow": desk}),
+        {"slow": "en"},
+        cast(Any, None),
+        {},
+        first=1.0,
+        clock=lambda: desk.now,
+        marker=lambda name: name,
+    )
+    notifier = Notifier(cast(Any, Alone(desk)), couriers)
+    delivery = only(Outbox().put_together("note", ["x.created"], NOW, apart=20))
+    tried = []
+    while not delivery.outcome:
+        desk.now = max(desk.now, notifier._ready_at(ticket, delivery))
+        tried.append(desk.now - NOW)
+        look_first = bool(delivery.begun_at)
+        begun = begin(delivery, desk.now, "one")
+        delivery = couriers.carry(ticket, Facts(), begun, [], look_first=look_first, now=desk.now)
+    assert desk.asked == [NOW]
+    assert (delivery.outcome, tried) == ("found", [0, 60])
+
+
+def test_what_was_not_found_at_once_is_looked_for_again_before_it_is_written_anew() -> None:
+    """A desk that hung may be at it just now."""
+    desk, ticket = Slow(), Reference("slow", "1")
+    couriers = Couriers(
+        cast(Any, {"slow": desk}),
+        {"slow": "en"},
+        cast(Any, None),
+        {},
+        clock=lambda: desk.now,
+        marker=lambda name: name,
+    )
+    begun = begin(Delivery(id="x.created.note", place="note", events=("x.created",)), NOW, "one")
+    after = couriers.carry(ticket, Facts(), begun, [], look_first=True, now=NOW)
+    assert desk.asked == []
+    assert (after.outcome, after.looked, after.due_at) == ("", True, NOW + 60)
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 5), st.booleans(), st.booleans()), max_size=40))
