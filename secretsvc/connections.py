@@ -82,14 +82,21 @@ def open_node(
 
 
 def _proved(connection: Any, prove: Callable[[Ask], None]) -> None:
-    """Connect, and let somebody see who is there before anything else is said."""
-    connection.on_connect()
+    """Connect, and let somebody see who is there before anything else is said.
+
+    Whatever goes wrong, the connection is closed: redis-py takes one that stands for one that was proved.
+    """
 
     def ask(*words: Argument) -> Any:
         connection.send_command(*words)
         return connection.read_response()
 
     try:
+        connection.on_connect()
         prove(ask)
-    except SecretsvcError:
+    except (SecretsvcError, ValueError, TypeError):  # or it answers what no such server would
+        connection.disconnect()
         raise NoConnection("not the server it was") from None
+    except BaseException:
+        connection.disconnect()
+        raise

@@ -40,6 +40,7 @@ class PerThread:
         self._pool = client.connection_pool
         self._mine = threading.local()
         self._all: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._lock = threading.Lock()
 
     def __call__(self, commands: Sequence[Command]) -> list[Any]:
         """See ``rules.Converse``.
@@ -50,8 +51,10 @@ class PerThread:
         return _over(self._standing(), commands)
 
     def close(self) -> None:
-        """Close the connections of all threads."""
-        for connection in list(self._all):
+        """Close the connections of all threads; whoever calls again connects again."""
+        with self._lock:
+            found = list(self._all)
+        for connection in found:
             connection.disconnect()
 
     def _standing(self) -> Any:
@@ -60,7 +63,8 @@ class PerThread:
         if getattr(mine, "process", None) != os.getpid():  # a connection is not for two, nor for a fork
             mine.process, mine.socket = os.getpid(), None
             mine.connection = self._pool.connection_class(**self._pool.connection_kwargs)
-            self._all.add(mine.connection)
+            with self._lock:
+                self._all.add(mine.connection)
         connected = mine.connection._sock  # redis-py's own look makes a poll object each time
         if connected is not None:
             if connected is not mine.socket:
@@ -74,10 +78,19 @@ class PerThread:
 def _over(connection: Any, commands: Sequence[Command]) -> list[Any]:
     try:
         connection.send_packed_command(connection.pack_commands(commands))
-        return [_read(connection) for _ in commands]
+        answers = [_read(connection) for _ in commands]
     except BaseException:
         connection.disconnect()  # an answer left unread would be taken for that to the next command
         raise
+    if _has_more(connection):
+        connection.disconnect()  # and so would one too many
+    return answers
+
+
+def _has_more(connection: Any) -> bool:
+    """Whether more was read than the last answer; what arrives later is noticed before the next command."""
+    reader = getattr(connection._parser, "_reader", None)  # hiredis's
+    return bool(connection.can_read() if reader is None else reader.has_data())
 
 
 def _read(connection: Any) -> Any:

@@ -17,7 +17,17 @@ from ..serverside import Wish
 from ..settings import MAX_EXPIRES_IN, MIN_EXPIRES_IN
 from ..tokens import Person
 from ..vault import Created, New
-from .bodies import bearer, bytes_of, decode_json, has_field, idempotency_key, json_body, link_key, read_json
+from .bodies import (
+    bearer,
+    bytes_of,
+    decode_json,
+    expect_json,
+    has_field,
+    idempotency_key,
+    json_body,
+    link_key,
+    read_json,
+)
 from .language import current
 from .problems import rfc3339
 from .service import Service, service
@@ -113,6 +123,7 @@ class Nothing(msgspec.Struct, forbid_unknown_fields=True):
 def create() -> Response:
     """Store an envelope, or let the server seal a secret."""
     here = service()
+    expect_json()
     caller = here.creator()
     key = idempotency_key()
     data = json_body()
@@ -236,6 +247,7 @@ def open_() -> Response:
 def create_request() -> Response:
     """Ask somebody for a secret."""
     here = service()
+    expect_json()
     caller = here.creator(staff=True)
     idempotency_key()
     body = read_json(NewRequest)

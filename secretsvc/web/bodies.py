@@ -83,6 +83,16 @@ def whole_body() -> bytes:
 # --- JSON ----------------------------------------------------------------------------------------------
 
 
+def expect_json() -> None:
+    """Before anything is counted: what other sites have a browser send is never called JSON.
+
+    Raises:
+        UnsupportedMediaType: not application/json.
+    """
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType(N_("Send the body as application/json."))
+
+
 def json_body(*, empty: bool = False) -> bytes:
     """The bytes of a JSON body.
 
@@ -95,8 +105,7 @@ def json_body(*, empty: bool = False) -> bytes:
     data = whole_body()
     if not data and empty:
         return b"{}"
-    if request.mimetype != "application/json":
-        raise UnsupportedMediaType(N_("Send the body as application/json."))
+    expect_json()
     return data
 
 

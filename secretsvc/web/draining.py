@@ -6,6 +6,8 @@ answered: the kernel lets callers in meanwhile, to be reset in the end.  Each wa
 
 from __future__ import annotations
 
+import contextlib
+import select
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
@@ -22,9 +24,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if enabled or self.alive:
             return
         for listener in self.sockets:
-            before = -1
-            while before != self.nr_conns:
-                before = self.nr_conns
-                self.accept(listener)  # one, or none if nobody is there
+            waiting = select.poll()
+            waiting.register(listener, select.POLLIN)
+            with contextlib.suppress(OSError):  # no descriptor is left: nobody more can be answered
+                for _ in range(self.cfg.backlog):  # a flood must not keep it from ending
+                    if not waiting.poll(0):
+                        break
+                    self.accept(listener)
             listener.close()
         self.sockets = []

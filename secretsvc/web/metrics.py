@@ -43,7 +43,7 @@ if workers.here.folder:
     values.ValueClass = values.MultiProcessValue(lambda: workers.here.number)  # type: ignore[no-untyped-call]
 
 OURS = CollectorRegistry()  # those of this process
-_notes: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+_notes: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque(maxlen=100_000)  # if nobody counts them
 _note = _notes.append
 _counting = threading.Lock()
 
@@ -88,7 +88,10 @@ def count() -> None:
     with _counting:
         while _notes:
             note, found = _notes.popleft()
-            note(*found)
+            try:
+                note(*found)
+            except Exception:
+                log.exception("a note was not counted")
 
 
 def all_workers() -> CollectorRegistry:

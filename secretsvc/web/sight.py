@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, cast
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, Response, current_app, render_template, request
 from prometheus_client import CollectorRegistry
@@ -30,6 +31,15 @@ from .service import Service, service
 PATIENCE = 1.0  # seconds after which no other server is asked
 KEPT = 5.0  # seconds that an answer of the store about itself is told again
 LATE = 60.0  # seconds that something may wait for the notifier until it counts as behind
+# Loopback, private and link-local; other addresses that nobody routes may be somebody's nevertheless.
+INSIDE = [
+    ipaddress.ip_network(network)
+    for network in (
+        *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+        *("::1", "fc00::/7", "fe80::/10"),
+    )
+]
+OF_PROXIES = ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Forwarded", "Via")
 NAMES = {"store": N_("Store of sealed secrets"), "ledger": N_("Register of what was opened")}
 
 sight = Blueprint("sight", __name__)
@@ -229,13 +239,17 @@ def _may_read_metrics() -> bool:
     who = service().settings.metrics
     if who != "inside":
         return who == "anyone"
-    if "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
+    if any(name in request.headers for name in OF_PROXIES):
+        return False
+    public = urlsplit(service().settings.public_url).netloc
+    if public and request.host == public:  # as people ask; whoever reads metrics asks the process itself
         return False
     try:
         ip = ipaddress.ip_address(request.remote_addr or "")
     except ValueError:
         return False
-    return (getattr(ip, "ipv4_mapped", None) or ip).is_private
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return any(ip in network for network in INSIDE)
 
 
 def _memory(node: Node) -> tuple[int, int]:

@@ -411,3 +411,16 @@ def test_a_store_that_cannot_count_refuses_to_create(tmp_path: Path) -> None:
         assert secret.claim(here).status == 200
         here.service.store.node.close()
         here.service.ledger.close()
+
+
+@pytest.mark.parametrize("path", ["/api/v1/secrets", "/api/v1/requests", "/"])
+def test_what_another_site_has_a_browser_send_is_not_counted(backs: Backends, path: str) -> None:
+    """Or any page could use up what everybody behind the reader's address may create."""
+    here = InProcess(backs.app(create_limit="3"))
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        head = {"Content-Type": kind, "Sec-Fetch-Site": "cross-site"}
+        answers = [here.send("POST", path, b"x" * 5000, head) for _ in range(5)]
+        assert {answer.status for answer in answers} <= {403, 415}
+        assert not any("ratelimit" in answer.headers for answer in answers)
+    answer = here.post("/api/v1/secrets", Secret.make().body)
+    assert (answer.status, answer.headers["ratelimit"]) == (201, '"create";r=2')

@@ -250,6 +250,12 @@ def test_a_file_is_counted_without_the_hash_in_its_path(here: InProcess) -> None
         ("inside", "2606:4700::1111", {}, 404),
         ("inside", "127.0.0.1", {"X-Forwarded-For": "10.0.0.1"}, 404),
         ("inside", "127.0.0.1", {"Forwarded": "for=10.0.0.1"}, 404),
+        ("inside", "127.0.0.1", {"Via": "1.1 proxy"}, 404),
+        ("inside", "127.0.0.1", {"X-Real-IP": "8.8.8.8"}, 404),
+        ("inside", "127.0.0.1", {"Host": "secrets.example.org"}, 404),
+        ("inside", "127.0.0.1", {"Host": "app:8000"}, 200),
+        ("inside", "198.18.0.1", {}, 404),
+        ("inside", "2001:0:4136:e378:8000:63bf:3fff:fdd2", {}, 404),
         ("anyone", "8.8.8.8", {"X-Forwarded-For": "8.8.8.8"}, 200),
         ("nobody", "127.0.0.1", {}, 404),
     ],
@@ -258,7 +264,8 @@ def test_a_file_is_counted_without_the_hash_in_its_path(here: InProcess) -> None
 def test_metrics_are_for_the_inside(
     backs: Backends, setting: str, address: str, head: dict[str, str], status: int, proxies: str
 ) -> None:
-    app = backs.app(metrics=setting, trusted_proxies=proxies)
+    public = {"public_url": "https://secrets.example.org"}
+    app = backs.app(metrics=setting, trusted_proxies=proxies, **public)
     answer = app.test_client().get("/metrics", headers=head, environ_base={"REMOTE_ADDR": address})
     assert answer.status_code == status
     unknown = app.test_client().get("/nothing-here", headers=head, environ_base={"REMOTE_ADDR": address})
@@ -405,6 +412,20 @@ def test_the_folder_of_a_killed_service_is_removed_and_a_living_ones_is_not(tmp_
     assert not left_behind.exists()
     assert living.is_dir()
     assert other.is_dir()
+
+
+def test_a_note_that_cannot_be_counted_stops_no_other(
+    here: InProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise ValueError("canary")
+
+    grown = Grown(here)
+    for _ in range(3):
+        metrics._note((fail, ()))
+    assert here.get("/healthz").status == 200
+    assert grown.by("request_seconds_count", route="/healthz") == 1
+    assert "was not counted" in caplog.text
 
 
 def test_counting_costs_a_request_little(say: Callable[[str], None]) -> None:
