@@ -127,6 +127,7 @@ def send(page: Page, text: str = SECRET, password: str | None = None) -> str:
     """Send a secret; the reply."""
     page.locator("#start-send").click()
     page.locator("#secret").fill(text)
+    expect(page.locator("#send .main")).to_be_enabled()  # by then a password may have been offered
     if password is not None:
         page.locator("#password").fill(password)
     create(page, "send")
