@@ -28,9 +28,12 @@ def pinned(name: str) -> set[str]:
 def audit(requirements: Path, *options: str) -> tuple[int, list[dict[str, Any]], str]:
     """Exit code, what was found about each package, and what else it said."""
     argv = [sys.executable, "-m", "pip_audit", "--format=json", "--progress-spinner=off", "--disable-pip"]
-    done = subprocess.run(
-        [*argv, *options, "--requirement", str(requirements)], capture_output=True, text=True, timeout=300
-    )
+    try:
+        done = subprocess.run(
+            [*argv, *options, "--requirement", str(requirements)], capture_output=True, text=True, timeout=120
+        )
+    except subprocess.TimeoutExpired:
+        return 1, [], "no answer in two minutes"
     found = json.loads(done.stdout)["dependencies"] if done.stdout.startswith("{") else []
     return done.returncode, found, done.stderr
 
