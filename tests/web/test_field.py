@@ -134,7 +134,7 @@ def test_the_key_is_in_no_path_and_no_log(tmp_path: Path) -> None:
     log = running.log.read_text()
     assert log.count('"request"') >= 5
     assert key not in log
-    assert '"route": "/s#<path:rest>"' in log
+    assert '"route":"/s#<path:rest>"' in log
 
 
 def test_nothing_that_only_looks_opens(here: InProcess, backs: Backends) -> None:

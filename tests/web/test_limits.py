@@ -212,7 +212,8 @@ def test_a_body_that_says_no_length_or_an_absurd_one_counts_as_the_largest_secre
 
     def left(**environ: Any) -> int:
         one = From(here, f"192.0.2.{len(environ)}")
-        answer = one._client.post("/api/v1/secrets", environ_base={"REMOTE_ADDR": one.address, **environ})
+        where = {"REMOTE_ADDR": one.address, **environ}
+        answer = one._client.post("/api/v1/secrets", content_type="application/json", environ_base=where)
         assert answer.status_code in (400, 413, 415), answer.text
         return int(answer.headers["RateLimit"].rpartition(";r=")[2])
 
