@@ -347,7 +347,8 @@ def seal_record(
 ) -> bytes:
     """The record to store around an envelope; with a proof it takes a slot's worth of Argon2 time."""
     master = keyring.get(binding.key_name)
-    salt, nonce = os.urandom(SALT), os.urandom(NONCE)
+    random = os.urandom(SALT + NONCE)
+    salt, nonce = random[:SALT], random[SALT:]
     if proof is None:
         aad = binding.associated_data(b"")
         sealed = AESGCM(hkdf(master, b"record", salt=salt)).encrypt(nonce, envelope, aad)
@@ -401,7 +402,7 @@ def sha256(data: bytes) -> bytes:
 
 def joined(*parts: bytes) -> bytes:
     """Parts in a row, each behind its 4-byte length, so that no two lists of parts look alike."""
-    return b"".join(struct.pack(">I", len(part)) + part for part in parts)
+    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
 
 
 def separated(row: bytes) -> list[bytes]:

@@ -10,6 +10,7 @@ Every refusal is one error of ``errors.FormatError``, and none carries anything 
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import re
 import secrets
@@ -128,9 +129,12 @@ class RequestLink(Masked):
 # --- base64url -----------------------------------------------------------------------------------------
 
 
+_URLSAFE = bytes.maketrans(b"+/", b"-_")
+
+
 def b64(data: bytes) -> str:
     """Return ``data`` in base64url without padding (RFC 4648, section 5)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(data, newline=False).translate(_URLSAFE).rstrip(b"=").decode("ascii")
 
 
 def unb64(text: str, *, length: int | None = None, field: str | None = None) -> bytes:

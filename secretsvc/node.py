@@ -68,9 +68,9 @@ class Silence:
 
     def refuses(self, now: float) -> bool:
         """Whether a call is not to be made; one of those that come when the time is over finds out."""
+        if self._calls < SILENT:
+            return False
         with self._lock:
-            if self._calls < SILENT:
-                return False
             if now < self._until:
                 return True
             self._until = now + IN_ALL

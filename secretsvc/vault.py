@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Literal, Protocol, TypeVar
 
 from .atrest import Argon2, Binding, Keyring, Slots, joined, seal_record, sha256, unseal_record
@@ -202,6 +203,7 @@ class Vault:
         self.tally = tally or Uncounted()
         self.ends = Ends(store, ledger, retry_window=self.rules.retry_window, retention=self.rules.retention)
         self.tries = Tries(self.ends, slots, cap=self.rules.tries)
+        self._fingerprint_key = cache(lambda key_name: keyring.derive(key_name, b"fingerprint"))
 
     # --- making ------------------------------------------------------------------------------------
 
@@ -541,7 +543,7 @@ class Vault:
         return self._hmac(key_name, body)
 
     def _hmac(self, key_name: str, body: bytes) -> bytes:
-        return hmac.new(self.keyring.derive(key_name, b"fingerprint"), body, "sha256").digest()[:16]
+        return hmac.new(self._fingerprint_key(key_name), body, "sha256").digest()[:16]
 
     def _receipt_token(self, key_name: str, id: bytes, fingerprint: bytes) -> bytes:
         return self.keyring.derive(key_name, b"receipt", id, fingerprint)

@@ -11,9 +11,10 @@ import os
 import select
 import threading
 import weakref
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
+from hiredis import pack_command
 from redis.exceptions import ResponseError
 
 from .rules import Command, Converse
@@ -77,7 +78,7 @@ class PerThread:
 
 def _over(connection: Any, commands: Sequence[Command]) -> list[Any]:
     try:
-        connection.send_packed_command(connection.pack_commands(commands))
+        connection.send_packed_command([b"".join(map(_pack, commands))])
         answers = [_read(connection) for _ in commands]
     except BaseException:
         connection.disconnect()  # an answer left unread would be taken for that to the next command
@@ -85,6 +86,9 @@ def _over(connection: Any, commands: Sequence[Command]) -> list[Any]:
     if _has_more(connection):
         connection.disconnect()  # and so would one too many
     return answers
+
+
+_pack = cast("Callable[[Command], bytes]", pack_command)  # redis-py's way there takes twice as long
 
 
 def _has_more(connection: Any) -> bool:

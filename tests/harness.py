@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import json
 import os
 import secrets
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from flask import Flask
 
 import app as composition
@@ -30,6 +32,7 @@ from secretsvc.ledger import RedisLedger
 from secretsvc.settings import Settings
 from secretsvc.shard import Shard
 from secretsvc.store import RedisStore
+from secretsvc.web import logs
 from secretsvc.web.service import Service
 from tests.servers import Server, free_port, start_server
 
@@ -177,6 +180,13 @@ def wait_until(condition: Any, seconds: float = 20.0) -> None:
             pass
         time.sleep(0.02)
     raise AssertionError("it never became so")
+
+
+def lines_of(patch: pytest.MonkeyPatch) -> io.StringIO:
+    """What the application logs from now on, instead of standard error."""
+    stream = io.StringIO()
+    patch.setattr(logs.LINES, "write", lambda line: stream.write(line.decode() + "\n"))
+    return stream
 
 
 @dataclass

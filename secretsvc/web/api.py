@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -129,8 +128,7 @@ def create() -> Response:
     data = json_body()
     if not has_field(data, "secret"):
         body = decode_json(data, SealedByClient)
-        new = _sealed_by_client(here, body, here.label(body.label, caller))
-        return _created(here, here.vault.create(replace(new, caller=_id(caller), by=_name(caller))))
+        return _created(here, here.vault.create(_sealed_by_client(here, body, caller)))
     wish = decode_json(data, SealedByServer)
     if wish.password:
         here.limit_password(opening=False)
@@ -368,7 +366,8 @@ def _created(here: Service, created: Created, *, link: str | None = None) -> Res
     return _json(found, 201)
 
 
-def _sealed_by_client(here: Service, body: SealedByClient, label: str | None) -> New:
+def _sealed_by_client(here: Service, body: SealedByClient, caller: Person | None) -> New:
+    label = here.label(body.label, caller)
     id = bytes_of(body.id, "id", length=16)
     token = bytes_of(body.token, "token", length=32)
     proof = None if body.proof is None else bytes_of(body.proof, "proof", length=32)
@@ -383,6 +382,8 @@ def _sealed_by_client(here: Service, body: SealedByClient, label: str | None) ->
         expires_in=body.expires_in,
         language=body.language,
         label=label,
+        caller=_id(caller),
+        by=_name(caller),
     )
 
 

@@ -72,10 +72,11 @@ def whole_body() -> bytes:
         data = request.get_data(cache=False)
     except ParseException:
         raise Damaged(N_("The body's chunks are malformed."), field="body") from None
-    if request.content_length is None:
+    length = request.content_length
+    if length is None:
         if len(data) >= (request.max_content_length or math.inf):
             raise RequestEntityTooLarge
-    elif len(data) != request.content_length:
+    elif len(data) != length:
         raise Damaged(N_("The body is shorter than announced."), field="body")
     return data
 
@@ -137,7 +138,7 @@ def decode_json(data: bytes, kind: type[T]) -> T:
     """
     try:
         found = msgspec.json.decode(data, type=kind)
-        json.loads(data, object_pairs_hook=_no_duplicates)
+        _NO_DUPLICATES.decode(data.decode())
     except msgspec.ValidationError as error:
         raise _refusal(str(error)) from None
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -150,6 +151,9 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError
     return found
+
+
+_NO_DUPLICATES = json.JSONDecoder(object_pairs_hook=_no_duplicates)
 
 
 def _refusal(message: str) -> Damaged | Invalid:

@@ -177,15 +177,9 @@ loglevel = "info"  # at debug level gunicorn prints unread input
 logconfig_dict: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"json": {"()": "secretsvc.web.logs.JsonFormatter"}},
     "filters": {"without_input": {"()": WithoutInput}},
     "handlers": {
-        "stderr": {
-            "class": "logging.StreamHandler",
-            "stream": "ext://sys.stderr",
-            "formatter": "json",
-            "filters": ["without_input"],
-        }
+        "stderr": {"class": "secretsvc.web.logs.Lines", "filters": ["without_input"]},
     },
     "root": {"level": "INFO", "handlers": ["stderr"]},
     "loggers": {

@@ -11,6 +11,7 @@ import ipaddress
 import math
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from flask import Flask, Response, after_this_request, request
@@ -93,6 +94,7 @@ class Limits:
     ) -> None:
         self._node = node
         self._counts = _Counts(node)
+        self._client = lru_cache(1024)(self._pseudonym)
         self._keyring = keyring
         self._create = _policy("create", create, N_("Too many secrets created from your address."))
         self._bytes = _policy(
@@ -168,8 +170,8 @@ class Limits:
         _tell(policy, f"r=0;t={wait}")
         raise RateLimited(policy.refusal, retry_after=wait, limit=policy.name)
 
-    def _client(self, address: str | None) -> str:
-        """A pseudonym; an IPv6 client is its /64, since it may use any address in there."""
+    def _pseudonym(self, address: str | None) -> str:
+        """What a client is counted as; an IPv6 client is its /64, since it may use any address in there."""
         try:
             ip = ipaddress.ip_address(address or "")
         except ValueError:

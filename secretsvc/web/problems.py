@@ -75,7 +75,8 @@ class Unexpected(SecretsvcError):
 
 def rfc3339(seconds: float | None) -> str | None:
     """A time as the API says it, in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # (``strftime`` would take five times as long.)
+    return None if seconds is None else f"{datetime.fromtimestamp(int(seconds), UTC).isoformat()[:19]}Z"
 
 
 def status_of(error: SecretsvcError) -> tuple[int, str, str]:

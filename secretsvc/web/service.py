@@ -104,8 +104,8 @@ class Service:
 
     def size(self) -> int:
         """The bytes of the request at hand, at most those of the largest secret; those if it does not say."""
-        most = self.settings.max_secret_bytes
-        return min(request.content_length if request.content_length is not None else most, most)
+        most, length = self.settings.max_secret_bytes, request.content_length
+        return most if length is None else min(length, most)
 
     def opener(self) -> Person | None:
         """Who is opening, if the setting lets them.

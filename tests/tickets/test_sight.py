@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +13,7 @@ import pytest
 from secretsvc.tickets import backlog
 from secretsvc.tickets.backlog import Backlog
 from secretsvc.tickets.outbox import Outbox
-from secretsvc.web.logs import JsonFormatter
-from tests.harness import Backends, InProcess
+from tests.harness import Backends, InProcess, lines_of
 from tests.tickets.outgoing.receivers import OK, Receiver
 from tests.tickets.outgoing.smtpd import MailServer, Ways
 from tests.tickets.test_told_elsewhere import TICKET, Office
@@ -96,10 +93,7 @@ def test_what_waits_too_long_is_said_by_readyz_and_status_and_keeps_the_service_
 def test_a_delivery_is_one_line_that_names_events_and_no_person(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stream = io.StringIO()
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler) and isinstance(handler.formatter, JsonFormatter):
-            monkeypatch.setattr(handler, "stream", stream)
+    stream = lines_of(monkeypatch)
     secret = office.send()
     office.choose("Kunde GmbH")
     assert secret.claim(office.here).status == 200

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from secretsvc.web.logs import JsonFormatter
-from tests.harness import Backends, InProcess, Secret, backends, new_idempotency_key, web
+from tests.harness import Backends, InProcess, Secret, backends, lines_of, new_idempotency_key, web
 from tests.web.common import BROWSER, FORM, Asked, staff, store, with_proof, wrong_password
 
 Line = dict[str, Any]
@@ -40,15 +39,8 @@ class Log:
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch, here: InProcess) -> Log:
-    """The application's own handler, writing here."""
-    stream = io.StringIO()
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler) and isinstance(handler.formatter, JsonFormatter):
-            monkeypatch.setattr(handler, "stream", stream)
-            break
-    else:
-        pytest.fail("there is no handler")
-    return Log(stream)
+    """The application's own lines, written here."""
+    return Log(lines_of(monkeypatch))
 
 
 def test_a_request_is_one_line_with_the_template_of_its_route(here: InProcess, log: Log) -> None:
@@ -165,10 +157,6 @@ def test_a_client_is_logged_as_a_network_and_only_if_asked_for(
 ) -> None:
     for setting in ("true", "false"):
         app = backs.app(log_clients=setting)
-        handlers = [
-            handler for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler)
-        ]
-        handlers[0].stream = log._stream
         app.test_client().get("/healthz", environ_base={"REMOTE_ADDR": address})
     with_client, without = log.requests
     assert with_client["client"] == network
