@@ -14,6 +14,7 @@ import logging
 import logging.config
 import os
 import random
+import sys
 import time
 import traceback
 from functools import lru_cache
@@ -64,6 +65,8 @@ class Lines(logging.Handler):
 
     def write(self, line: bytes) -> None:
         """Write a line, if that can be done."""
+        if sys.__stderr__ is None:  # it was closed when we began: number 2 is something else by now
+            return
         with contextlib.suppress(OSError):
             os.write(2, line + b"\n")
 
@@ -117,19 +120,30 @@ def log_requests(app: Flask, count: Count, *, clients: bool = False) -> None:
         problem = known.get("problem", "") if status >= 400 else ""
         count(method, route, status, seconds, problem, known.get("limit", "") if problem else "")
         if log.isEnabledFor(logging.INFO):
-            # By hand: a record of this line would cost more than half of what is ours in a request.
-            line = _line(time.time(), "info", log.name, "request")
-            if id := known.get("request_id"):
-                line["request"] = id
-            line |= {"method": method, "route": route, "status": status, "ms": round(seconds * 1000, 2)}
-            if problem:
-                line["problem"] = problem
-            if clients:
-                line["client"] = shortened(given.remote_addr)
-            LINES.write(_encode(line))
+            with contextlib.suppress(Exception):  # it is answered already, whatever becomes of the line
+                client = shortened(given.remote_addr) if clients else ""
+                write_request(known.get("request_id"), method, route, status, seconds, problem, client)
         if status >= 500 and "request_id" in known:
             response.headers[REQUEST_ID] = known.request_id
         return response
+
+
+def write_request(
+    id: str | None, method: str, route: str, status: int, seconds: float, problem: str, client: str
+) -> None:
+    """Write the line of a request; what is empty is left out.
+
+    By hand: a record of it would cost half of all that ours adds to the simplest request.
+    """
+    line = _line(time.time(), "info", log.name, "request")
+    if id:
+        line["request"] = id
+    line |= {"method": method, "route": route, "status": status, "ms": round(seconds * 1000, 2)}
+    if problem:
+        line["problem"] = problem
+    if client:
+        line["client"] = client
+    LINES.write(_encode(line))
 
 
 def route_of(given: Request) -> str:
@@ -143,7 +157,7 @@ def route_of(given: Request) -> str:
 def shortened(address: str | None) -> str:
     """The network that a client is in, too large to be one person's: a /24 or a /48; ``-`` if there is none."""
     try:
-        ip = ipaddress.ip_address(address or "")
+        ip = ipaddress.ip_address((address or "").partition("%")[0])  # a scope may be any text
     except ValueError:
         return "-"
     ip = getattr(ip, "ipv4_mapped", None) or ip

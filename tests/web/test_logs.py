@@ -7,12 +7,16 @@ import json
 import logging
 import os
 import re
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.harness import Backends, InProcess, Secret, backends, lines_of, new_idempotency_key, web
+from secretsvc.web import logs
+from tests.harness import ROOT, Backends, InProcess, Secret, backends, lines_of, new_idempotency_key, web
 from tests.web.common import BROWSER, FORM, Asked, staff, store, with_proof, wrong_password
 
 Line = dict[str, Any]
@@ -146,6 +150,8 @@ SHORTENED = {
     "203.0.113.77": "203.0.113.0/24",
     "::ffff:203.0.113.77": "203.0.113.0/24",
     "2001:db8:1234:5678::9": "2001:db8:1234::/48",
+    "fe80::%kanarie": "fe80::/48",
+    "fe80::%\udc80": "fe80::/48",
     "not an address": "-",
     "": "-",
 }
@@ -162,6 +168,33 @@ def test_a_client_is_logged_as_a_network_and_only_if_asked_for(
     assert with_client["client"] == network
     assert "client" not in without
     assert not address or address not in log.text
+
+
+def test_a_request_is_answered_whatever_becomes_of_its_line(
+    backs: Backends, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "shortened", lambda _: "no text at all \udc80")
+    assert backs.app(log_clients="true").test_client().get("/healthz").status_code == 200
+    assert log.requests == []
+
+
+def test_where_standard_error_is_closed_nothing_is_written_to_what_takes_its_number() -> None:
+    program = """
+import os, logging
+from pathlib import Path
+from secretsvc.web import logs
+number = os.open("taken", os.O_CREAT | os.O_RDWR)
+logs.configure("info")
+logging.getLogger("secretsvc").warning("something")
+logs.write_request("id", "GET", "/", 200, 0.1, "", "")
+print(number, Path("taken").read_text())
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        argv = ["/bin/sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, program]
+        ran = subprocess.run(
+            argv, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, timeout=60
+        )
+    assert (ran.returncode, ran.stdout) == (0, b"2 \n")
 
 
 def test_a_line_is_json_whatever_it_says(log: Log) -> None:
