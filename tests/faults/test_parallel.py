@@ -134,10 +134,12 @@ def test_claim_revoke_and_expiry_race_to_one_end(backs: Backends, say: Say, *, f
     found: Counter[str] = Counter()
     with ThreadPoolExecutor(8) as pool:
         for _ in range(rounds // at_once):
+            time.sleep(1 - vault.store.now() % 1)  # a second has just begun: all are made within it
             made = [short_lived(vault) for _ in range(at_once)]
             expires_at = made[-1][0].receipt.expires_at
-            time.sleep(max(0.0, expires_at - vault.store.now() - 0.08))
-            for link, sender in made:
+            for number, (link, sender) in enumerate(made):
+                at = expires_at - 0.08 + 0.16 * number / at_once
+                time.sleep(max(0.0, at - vault.store.now()))
                 if link.receipt.expires_at != expires_at:  # the second turned while they were made
                     continue
                 barrier = threading.Barrier(2)
