@@ -541,7 +541,8 @@ def test_a_customer_of_the_organisation_reads_along(person: Callable[..., Page],
 
 def test_both_flows_by_keyboard_alone(person: Callable[..., Page], desk: Desk) -> None:
     page, number = person(), desk.ticket()
-    page.keyboard.type(number)  # the field has the focus
+    expect(page.locator("#ticket")).to_be_focused()  # of itself
+    page.keyboard.type(number)
     page.keyboard.press("Enter")
     expect(page.locator("#start-send")).to_be_enabled()
     tab_to(page, "#start-send")
