@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -48,6 +47,7 @@ from secretsvc.tokens import Tokens
 from secretsvc.vault import Rules, Vault
 from secretsvc.web import headers, language, logs, metrics, openapi, problems, sight, theme
 from secretsvc.web.api import api
+from secretsvc.web.application import Application
 from secretsvc.web.assets import Assets
 from secretsvc.web.limits import Limits, bound_bodies
 from secretsvc.web.pages import pages
@@ -56,14 +56,6 @@ from secretsvc.web.service import Service
 ROOT = Path(__file__).resolve().parent
 WEB = (sys.executable, "-m", "gunicorn", "-c", "python:secretsvc.web.gunicorn_conf", "app:create_app()")
 log = logging.getLogger("secretsvc")
-
-
-class Application(Flask):
-    """Flask that does not ask, eight times a request, whether a function is a coroutine: none is."""
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """The function itself."""
-        return func
 
 
 def create_app(conf: Settings | None = None, *, service: Service | None = None) -> Flask:

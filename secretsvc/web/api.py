@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint
 from msgspec import Meta
 
 from .. import serverside
@@ -16,6 +16,7 @@ from ..serverside import Wish
 from ..settings import MAX_EXPIRES_IN, MIN_EXPIRES_IN
 from ..tokens import Person
 from ..vault import Created, New
+from .application import Response
 from .bodies import (
     bearer,
     bytes_of,
@@ -23,9 +24,9 @@ from .bodies import (
     expect_json,
     has_field,
     idempotency_key,
-    json_body,
     link_key,
     read_json,
+    whole_body,
 )
 from .language import current
 from .problems import rfc3339
@@ -125,7 +126,7 @@ def create() -> Response:
     expect_json()
     caller = here.creator()
     key = idempotency_key()
-    data = json_body()
+    data = whole_body()
     if not has_field(data, "secret"):
         body = decode_json(data, SealedByClient)
         return _created(here, here.vault.create(_sealed_by_client(here, body, caller)))

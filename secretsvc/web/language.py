@@ -10,10 +10,13 @@ import gettext as catalogues
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
 from flask import Flask, g, has_request_context, request
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
 
 LANGUAGES: Mapping[str, str] = {"en": "English", "de": "Deutsch"}
 
@@ -39,7 +42,13 @@ def current() -> str:
     if not has_request_context():
         return "en"
     forced: str | None = g.get("language")
-    return forced or asked() or request.accept_languages.best_match(list(LANGUAGES), "en") or "en"
+    return forced or asked() or _preferred(request.headers.get("Accept-Language", ""))
+
+
+@lru_cache(64)
+def _preferred(header: str) -> str:
+    """The language that a browser prefers; there are few such headers, and many words on a page ask for it."""
+    return parse_accept_header(header, LanguageAccept).best_match(list(LANGUAGES), "en") or "en"
 
 
 @contextmanager

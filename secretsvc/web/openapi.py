@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import msgspec
-from flask import Flask, Response, render_template
+from flask import Flask, render_template
 
 from ..errors import SecretsvcError
 from ..settings import Settings
 from . import api
+from .application import Response
 from .problems import TABLE
 
 PROBLEM = "application/problem+json"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from .. import serverside
@@ -23,6 +23,7 @@ from ..serverside import Wish
 from ..settings import duration
 from . import theme as themes
 from .api import format_link_of, receipt_url, shown
+from .application import Response
 from .bodies import Part, idempotency_key, link_key, read_form, text_of
 from .language import LANGUAGES, asked, current, gettext, speaking
 from .problems import rfc3339, wants_page

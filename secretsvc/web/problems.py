@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from flask import Flask, Response, current_app, g, render_template, request
+from flask import Flask, current_app, g, render_template, request
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, RequestEntityTooLarge
-from werkzeug.routing import RequestRedirect
 
 from .. import errors
 from ..errors import N_, SecretsvcError
+from .application import Response
 from .language import gettext, size
 
 log = logging.getLogger("secretsvc.web")
@@ -178,12 +178,6 @@ def answer(error: SecretsvcError) -> Response:
 
 def install(app: Flask) -> None:
     """Answer every error with the table, Werkzeug's own and unforeseen ones too."""
-
-    @app.before_request
-    def refuse_redirects() -> None:
-        # Werkzeug would send "//s" to "/s" at whatever host the request claims.
-        if isinstance(request.routing_exception, RequestRedirect):
-            raise errors.NotFound
 
     @app.errorhandler(SecretsvcError)
     def ours(error: SecretsvcError) -> Response:

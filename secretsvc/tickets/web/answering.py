@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Response, g, render_template
+from flask import Blueprint, g, render_template
 from werkzeug.wrappers import Response as AnyResponse
 
 from ... import serverside
@@ -29,6 +29,7 @@ from ...errors import (
 )
 from ...model import Look, View
 from ...web import problems
+from ...web.application import Response
 from ...web.bodies import Part, read_form, text_of
 from ...web.language import asked as language_asked
 from ...web.pages import ALTERED, altered, payload_of, plain_text, prepared, refuse_other_sites

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
 from msgspec import Meta
 
 from ...errors import N_, Damaged, Invalid, TicketGone
@@ -23,6 +23,7 @@ from ...web.api import (
     find,
     format_link_of,
 )
+from ...web.application import Response
 from ...web.bodies import bytes_of, idempotency_key, link_key, read_json, whole_body
 from ...web.language import current
 from ...web.problems import rfc3339

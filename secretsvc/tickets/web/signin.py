@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import re
 
-from flask import Blueprint, Flask, Response, redirect, render_template, request
+from flask import Blueprint, Flask, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from ...errors import N_, Damaged, Invalid, NotFound, SecretsvcError
 from ...tokens import Person
 from ...web import problems
+from ...web.application import Response
 from ...web.bodies import read_form, text_of
 from ...web.language import gettext
 from ...web.service import service
