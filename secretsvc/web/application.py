@@ -8,14 +8,12 @@ that took two thirds of Flask's time.  What is overridden is what Flask offers f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import flask
 from flask.globals import request_ctx
 from flask.sessions import NullSession, SessionInterface, SessionMixin
 from werkzeug.routing import MapAdapter, RequestRedirect
-from werkzeug.sansio.utils import get_host
 
 from ..errors import NotFound
 
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 NO_SESSION = NullSession()
-checked_host = lru_cache(64)(get_host)
 
 
 class Response(flask.Response):
@@ -67,14 +64,9 @@ class Application(flask.Flask):
         return func
 
     def create_url_adapter(self, request: flask.Request | None) -> MapAdapter | None:
-        """What finds the route of a request, whatever host it names.
-
-        Raises:
-            werkzeug.exceptions.SecurityError: it names none that there could be.
-        """
+        """What finds the route of a request, whatever host it names."""
         if request is None:
             return None
-        checked_host(request.scheme, request.environ.get("HTTP_HOST"), request.server)
         return MapAdapter(
             self.url_map,
             "",
