@@ -26,19 +26,19 @@ NO_SESSION = NullSession()
 class Response(flask.Response):
     """Flask's, which sends bytes that are all there as they are."""
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, given: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Werkzeug would look for what may have to be mended, as in a redirect, or left out, as for HEAD."""
         status, parts = self.status_code, self.response
         if (
             (status in (200, 201) or status >= 400)
             and (type(parts) is list and len(parts) == 1 and type(parts[0]) is bytes)
             and "Content-Length" in self.headers
-            and environ["REQUEST_METHOD"] != "HEAD"
+            and given["REQUEST_METHOD"] != "HEAD"
             and not self._on_close
         ):
             start_response(self.status, self.headers.to_wsgi_list())
             return cast("list[bytes]", parts)
-        return super().__call__(environ, start_response)
+        return super().__call__(given, start_response)
 
 
 class NoSessions(SessionInterface):
